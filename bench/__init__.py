@@ -1,0 +1,1 @@
+"""Accuracy and cost, measured. Needs the extra `[bench]`."""

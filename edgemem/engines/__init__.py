@@ -1,0 +1,1 @@
+"""Engines behind one seam (`base`). One home per model library."""

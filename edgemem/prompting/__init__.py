@@ -1,0 +1,1 @@
+"""Prompt texts (files) and how they become messages. Pure."""

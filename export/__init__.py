@@ -1,0 +1,1 @@
+"""Checkpoint to GGUF and ONNX. Needs the extra `[export]`."""

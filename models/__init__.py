@@ -1,0 +1,1 @@
+"""Model cards: one folder per model, data only."""
