@@ -228,9 +228,8 @@ def with_replaced(document: Document, position: int, text: str) -> Document:
     replaced = _joined([*above, mark + text, *below])
     if [other.text for other in replaced.facts] == expected:
         return replaced
-    return _joined(
-        [*above, f"- {text}", *below]
-    )  # prose that would read as a heading or as another's nested bullet
+    # Prose that would read as a heading or the like becomes a bullet, apart from what follows.
+    return _joined([*above, f"- {text}", "", *below])
 
 
 def with_removed(document: Document, position: int) -> Document:
