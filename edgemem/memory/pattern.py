@@ -34,7 +34,9 @@ class EditConstraint:
         return pattern.fullmatch(current, partial=True) is not None
 
     def complete(self, text: str) -> bool:
+        if not text or not self.allows(text):
+            return False
         *done, current = text.split("\n")
         if not current:
-            return bool(done)
+            return True
         return current not in done and (self._command if done else self._first).fullmatch(current) is not None
