@@ -28,9 +28,9 @@ class TextStream:
         return "".join(self._parts)
 
     def peek(self, piece: bytes) -> str:
-        """The complete characters that `piece` would add, without taking it (for constraints)."""
+        """What `piece` would add, without taking it (for constraints); an unfinished character shows as U+FFFD."""
         state = self._decoder.getstate()
-        added = self._decoder.decode(piece)
+        added = self._decoder.decode(piece, final=True)
         self._decoder.setstate(state)
         return added
 
