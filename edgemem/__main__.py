@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
 
     # typer carries its own click or uses the installed one, by version: take the base class from its public error.
     usage_error = typer.BadParameter.__mro__[2]
-    output = Output(as_json="--json" in arguments)
+    output = Output(json="--json" in arguments)
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="edgemem", standalone_mode=False)
     except EdgememError as error:

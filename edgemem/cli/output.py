@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -25,6 +28,9 @@ Report = Callable[[str, int, int], None]
 
 Unit = Literal["bytes", "steps"]
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+GAP, NARROWEST = 2, 12
+"""Characters between columns, and the least that a wrapped column keeps."""
+
 PLAIN_STEPS = 10
 """Without a terminal, progress is a line each tenth of the way."""
 
@@ -40,20 +46,25 @@ def printable(text: str) -> str:
 class Output:
     """Where to and how much. `verbosity`: -1 quiet, 0 normal, 1 verbose."""
 
-    as_json: bool = False
+    json: bool = False
     verbosity: int = 0
 
-    def data(self, text: str, end: str = "\n") -> None:
-        """The result itself."""
-        _write(sys.stdout, text + end)
+    def text(self, text: str, end: str = "\n") -> None:
+        """The result for people; silent in JSON mode."""
+        if not self.json:
+            _write(sys.stdout, text + end)
 
-    def json(self, value: object) -> None:
-        """The result as one JSON object on one line."""
-        self.data(json.dumps(value, ensure_ascii=False, default=_plain))
+    def data(self, value: object) -> None:
+        """The result for programs: JSON on one line of stdout."""
+        _write(sys.stdout, json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Aligned columns; the widest cells are wrapped where the terminal is narrower."""
+        self.text(table(header, rows, shutil.get_terminal_size((120, 24)).columns))
 
     def note(self, text: str, style: str = "dim") -> None:
         """Something worth knowing, for people; silent with -q and in JSON mode."""
-        if self.verbosity >= 0 and not self.as_json:
+        if self.verbosity >= 0 and not self.json:
             _write(sys.stderr, self.styled(text, style, sys.stderr) + "\n")
 
     def detail(self, text: str) -> None:
@@ -63,7 +74,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Something that went wrong without ending the command; said even with -q."""
-        if self.as_json:
+        if self.json:
             _write(sys.stderr, json.dumps({"warning": text}, ensure_ascii=False) + "\n")
         else:
             _write(sys.stderr, self.styled("note: ", "yellow", sys.stderr) + text + "\n")
@@ -74,8 +85,8 @@ class Output:
 
     def failure(self, code: str, message: str, hint: str = "") -> None:
         """As `error`, from its parts."""
-        if self.as_json:
-            self.json({"error": {"code": code, "message": message, "hint": hint}})
+        if self.json:
+            self.data({"error": {"code": code, "message": message, "hint": hint}})
             return
         next_step = f"\n  next: {hint}" if hint else ""
         _write(sys.stderr, self.styled("error: ", "red", sys.stderr) + printable(message + next_step) + "\n")
@@ -91,7 +102,7 @@ class Output:
         """A progress reporter: a bar on a terminal, else lines; JSON lines on stderr in JSON mode."""
         if self.verbosity < 0:
             yield lambda label, done, total: None
-        elif self.as_json:
+        elif self.json:
             yield _stepwise(lambda label, done, total: _json_line(label, done, total, unit))
         elif not sys.stderr.isatty():
             yield _stepwise(lambda label, done, total: self.note(_plain_line(label, done, total, unit)))
@@ -114,11 +125,20 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> str:
-    """Aligned columns; the last one is not padded."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
-    return "\n".join(line.rstrip() for line in lines)
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
+    """Rows in aligned columns of at most `width` characters in all (as far as single words allow)."""
+    cells = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    while sum(widths) + GAP * (len(widths) - 1) > width and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return "\n".join(line for row in cells for line in _row_lines(row, widths))
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    wrapped = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    lines = zip_longest(*wrapped, fillvalue="")
+    padded = ((part.ljust(width) for part, width in zip(parts, widths, strict=True)) for parts in lines)
+    return [(" " * GAP).join(parts).rstrip() for parts in padded]
 
 
 def local_time(time: datetime) -> str:
