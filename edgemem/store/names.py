@@ -32,11 +32,11 @@ def _problem(name: str) -> str:
         return "it is too long"
     for character in name:
         if character not in _MARKS and unicodedata.category(character)[0] not in "LMN":
-            return f"it contains {ascii(character)}"
+            return f"it contains {character!a}"
     if name[0] in ". -" or unicodedata.category(name[0])[0] == "M":
-        return f"it starts with {ascii(name[0])}"
+        return f"it starts with {name[0]!a}"
     if name[-1] in ". ":
-        return f"it ends with {ascii(name[-1])}"
+        return f"it ends with {name[-1]!a}"
     if name.partition(".")[0].casefold() in _DEVICES:
         return "Windows keeps it for a device"
     return ""

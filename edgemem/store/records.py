@@ -37,7 +37,7 @@ class LineHistory:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What `forget` did. `bytes_left` counts places where the words still stand in the user's files (0 is right)."""
+    """What `forget` did. `bytes_left` counts places where the words still stand (0 is right)."""
 
     lines: int
     turns: int

@@ -1,4 +1,4 @@
-"""Values as the journal's columns hold them: times as ISO text in UTC, structures as JSON with readable letters."""
+"""Values as the journal's columns hold them: times as ISO text in UTC, structures as JSON."""
 
 from __future__ import annotations
 
