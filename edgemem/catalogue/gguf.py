@@ -71,8 +71,8 @@ class _Tensors:
     last_end: int = 0  # without the padding of the last one
 
 
-def check_gguf(path: Path, architectures: Collection[str] = ARCHITECTURES) -> GGUFHeader:
-    """Check the header and the length of `path`.
+def check_gguf(path: Path, *, architectures: Collection[str] = ARCHITECTURES, hint: str = "") -> GGUFHeader:
+    """Check the header and the length of `path`; `hint` is the next step if it is damaged.
 
     Raises ModelMissing (cannot be opened), ModelDamaged (not a GGUF, cut off, or contradicting itself) and
     ModelUnsupported (sound, but not a language model that this build knows).
@@ -81,7 +81,7 @@ def check_gguf(path: Path, architectures: Collection[str] = ARCHITECTURES) -> GG
         with path.open("rb") as file:
             header = _read(file, path.name)
     except WrongBytes as wrong:
-        raise ModelDamaged(f"{path.name} is not a sound GGUF file: {wrong}.", REPAIR_HINT) from wrong
+        raise ModelDamaged(f"{path.name} is not a sound GGUF file: {wrong}.", hint or REPAIR_HINT) from wrong
     except OSError as error:
         raise ModelMissing(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
     if header.architecture not in architectures:
@@ -92,7 +92,7 @@ def check_gguf(path: Path, architectures: Collection[str] = ARCHITECTURES) -> GG
     return header
 
 
-REPAIR_HINT = "Get the file again: edgemem model rm NAME && edgemem model pull NAME, or download it anew."
+REPAIR_HINT = "Get the file again. For a model of the catalogue: edgemem model rm NAME && edgemem model pull NAME"
 
 
 def _read(file: BinaryIO, name: str) -> GGUFHeader:
