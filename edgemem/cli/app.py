@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgemem.cli import ask, chat, config, doctor, memory, model
+from edgemem.cli import ask, chat, config, doctor, memory_change, model, show_demo
 from edgemem.cli.options import COMMON, Run, common
 from edgemem.errors import InvalidInput
 
@@ -71,10 +71,11 @@ def _build() -> None:
     app.callback()(root)
     app.command("chat")(chat.chat)
     app.command("ask")(ask.ask)
-    app.add_typer(memory.app, name="memory")
+    app.add_typer(memory_change.app, name="memory")
     app.add_typer(model.app, name="model")
     app.command("doctor")(doctor.doctor)
     app.add_typer(config.app, name="config")
+    app.command("demo")(show_demo.demo)
     for name, help_text in EXTRAS.items():
         _mount(name, help_text)
 

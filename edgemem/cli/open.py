@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from edgemem.store import UserStore
 
 
-def open_from_settings(settings: Settings, progress: Report | None) -> Assistant:
-    """An assistant as the settings say. Raises the errors of `edgemem.assistant.open_assistant`."""
+def open_from_settings(settings: Settings, progress: Report | None, temporary: bool = False) -> Assistant:
+    """An assistant as the settings say. A temporary one changes no byte on disk. Raises as `open_assistant`."""
     from edgemem.assistant import open_assistant
 
     return open_assistant(
@@ -31,18 +31,24 @@ def open_from_settings(settings: Settings, progress: Report | None) -> Assistant
         threads=settings.threads,
         offline=settings.offline,
         budget_tokens=settings.budget_tokens,
+        temporary=temporary,
         progress=progress,
     )
 
 
-assistant_opener: Callable[[Settings, Report | None], Assistant] = open_from_settings
+assistant_opener: Callable[[Settings, Report | None, bool], Assistant] = open_from_settings
+
+
+def new_assistant(run: Run, settings: Settings, temporary: bool = False) -> Assistant:
+    """An assistant that the caller closes. Checking a model's digest for the first time shows its progress."""
+    with run.output.progress("bytes") as report:
+        return assistant_opener(settings, report, temporary)
 
 
 @contextmanager
-def assistant_for(run: Run) -> Iterator[Assistant]:
+def assistant_for(run: Run, temporary: bool = False) -> Iterator[Assistant]:
     """The assistant of this run, closed afterwards."""
-    with run.output.progress("bytes") as report:
-        assistant = assistant_opener(run.settings, report)
+    assistant = new_assistant(run, run.settings, temporary)
     try:
         yield assistant
     finally:
@@ -50,10 +56,10 @@ def assistant_for(run: Run) -> Iterator[Assistant]:
 
 
 def store_for(run: Run) -> UserStore:
-    """The user's memory and journal, without a model."""
+    """The user's memory and journal, without a model; closed when the run ends."""
     from edgemem.store import open_store
 
-    return open_store(places_for(run).data, run.settings.user)
+    return run.closing.enter_context(open_store(places_for(run).data, run.settings.user))
 
 
 def places_for(run: Run) -> Places:

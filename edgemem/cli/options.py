@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
@@ -45,9 +46,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 
 @dataclass
 class Run:
-    """One run of a command: its flags, where it prints, and (when first asked for) its settings."""
+    """One run of a command: its flags, where it prints, what it closes at the end, and its settings when asked for."""
 
     flags: dict[str, object] = field(default_factory=dict)
+    closing: ExitStack = field(default_factory=ExitStack)
     _settings: Settings | None = None
 
     @property
@@ -79,7 +81,8 @@ def common(function: Callable[Concatenate[Run, P], None]) -> Callable[..., None]
         after = {name: given.pop(name) for name in COMMON}
         before = context.obj.flags if isinstance(context.obj, Run) else {}
         context.obj = Run(before | {name: value for name, value in after.items() if value is not None})
-        function(context.obj, **given)
+        with context.obj.closing:
+            function(context.obj, **given)
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__annotations__ = {p.name: p.annotation for p in parameters}

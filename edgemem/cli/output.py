@@ -193,8 +193,20 @@ def _bars(unit: Unit) -> Progress:
     from rich import progress
     from rich.console import Console
 
-    amount = (progress.DownloadColumn(), progress.TransferSpeedColumn()) if unit == "bytes" else ()
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), *amount, progress.TimeRemainingColumn())
+    columns: tuple[str | progress.ProgressColumn, ...] = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    if unit == "bytes":
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+        )
     return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
