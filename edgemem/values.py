@@ -62,7 +62,8 @@ class Operation:
     add:    `text` in `section`; `line_id` is None until the store gives one (an undo brings the old id back).
     update: `line_id` goes from `old_text` to `text` (and to `section` if that is not empty).
     delete: `line_id` with `old_text` goes.
-    `sources` are ids of the user turns that the change rests on.
+    `sources` are ids of the user turns that the change rests on. `old_origin` (set by the store) is what an undo
+    gives back.
     """
 
     kind: OperationKind
@@ -73,6 +74,7 @@ class Operation:
     old_section: str = ""
     sources: tuple[int, ...] = ()
     origin: Origin = "inferred"
+    old_origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

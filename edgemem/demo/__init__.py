@@ -1,0 +1,1 @@
+"""A bundled multi-session history (our own text) and readers for public ones, for `edgemem demo`."""

@@ -1,0 +1,185 @@
+"""The checker: which proposed changes may become memory. Pure; both write policies end here.
+
+A bad operation is dropped with its reason, the good ones apply. What is checked: well-formed, the target exists
+and is not protected, no secret, grounded in a user's turn, no duplicate, and the budget as the model sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from edgemem.memory.dates import with_absolute_dates
+from edgemem.memory.lines import Memory, apply_operations, prompt_view
+from edgemem.memory.similar import similarity
+from edgemem.values import Line, Operation, Rejected, Turn
+
+MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
+DUPLICATE_PERCENT = 88.0  # two lines this alike say the same; "likes tea" and "likes teal" are 94, but rare
+GROUNDED_SHARE = 0.5  # of a fact's content words, found in one user turn
+_MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
+_KEYS = re.compile(
+    r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
+    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:is|:|=|ist|es|est)\s*\S+",
+    re.IGNORECASE,
+)
+_SAME_EVERYWHERE = frozenset(
+    "the and for with who has have had was are his her their your you user from that this into about prefers likes "
+    "like loves enjoys wants plans lives works named name called been does not very new now ADD".casefold().split()
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What may be applied, and what was dropped. `operations` already include what the budget made necessary."""
+
+    operations: tuple[Operation, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def check(
+    proposed: Iterable[Operation],
+    memory: Memory,
+    turns: Sequence[Turn],
+    budget_tokens: int,
+    count: Callable[[str], int],
+) -> Checked:
+    """Judge `proposed` against the memory and the turns they come from.
+
+    `count` is the running model's token count; the budget holds for the numbered prompt view.
+    """
+    accepted: list[Operation] = []
+    rejected: list[Rejected] = []
+    lines = {line.id: line for line in memory.lines}
+    users = [turn for turn in turns if turn.role == "user"]
+    for operation in proposed:
+        operation = _dated(_grounded(_tidy(operation), users), users)
+        reason, detail = _judge(operation, lines, accepted, users)
+        if reason:
+            rejected.append(Rejected(operation, reason, detail))
+        else:
+            accepted.append(operation)
+    kept = within_budget(accepted, memory, budget_tokens, count)
+    dropped = [operation for operation in accepted if operation not in kept]
+    rejected += [Rejected(operation, "budget", f"more than {budget_tokens} tokens") for operation in dropped]
+    return Checked(tuple(kept), tuple(rejected))
+
+
+def within_budget(
+    operations: Sequence[Operation], memory: Memory, budget_tokens: int, count: Callable[[str], int]
+) -> list[Operation]:
+    """`operations`, and deletes of the least valuable unprotected lines until the result fits the budget.
+
+    Never cuts a line. When even that is not enough (protected lines alone are larger), new lines are left out.
+    """
+    next_id = max((line.id for line in memory.lines), default=0) + 1
+    kept = list(operations)
+
+    def tokens(extra: Sequence[Operation]) -> int:
+        _, lines = apply_operations(memory.document, memory.lines, [*kept, *extra], next_id)
+        return count(prompt_view(lines))
+
+    archived: list[Operation] = []
+    touched = {operation.line_id for operation in kept}
+    spare = sorted((line for line in memory.lines if not line.protected and line.id not in touched), key=_value)
+    while spare and tokens(archived) > budget_tokens:
+        line = spare.pop(0)
+        archived.append(
+            Operation("delete", line.id, old_text=line.text, old_section=line.section, origin=line.origin)
+        )
+    while kept and tokens(archived) > budget_tokens:
+        adding = [operation for operation in kept if operation.kind != "delete"]
+        if not adding:
+            break
+        kept.remove(adding[-1])
+    return [*kept, *archived]
+
+
+def find_secret(text: str) -> str:
+    """Kind of secret in `text` ('card number', 'credential'), '' when there is none."""
+    if any(_luhn(found.group()) for found in _DIGITS.finditer(text)):
+        return "card number"
+    return "credential" if _KEYS.search(text) else ""
+
+
+def content_words(text: str) -> set[str]:
+    """Words that carry meaning, cut to five letters so that `allergy` and `allergic` meet."""
+    words = (word.casefold() for word in _WORD.findall(text))
+    return {word[:5] for word in words if (len(word) > 2 or word.isdigit()) and word not in _SAME_EVERYWHERE}
+
+
+def _tidy(operation: Operation) -> Operation:
+    text = " ".join(operation.text.split()).strip(" -*•\"“”")
+    return replace(operation, text=text)
+
+
+def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
+    """Name the user turn that shares most words with the fact as its source."""
+    if operation.kind == "delete" or operation.sources or not users:
+        return operation
+    words = content_words(operation.text) - content_words(operation.old_text)
+    best = max(users, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
+    shared = len(words & content_words(best.text))
+    if shared and shared >= GROUNDED_SHARE * len(words):
+        return replace(operation, sources=(best.id,))
+    return operation
+
+
+def _dated(operation: Operation, users: Sequence[Turn]) -> Operation:
+    said = next((turn.time for turn in users if turn.id in operation.sources), None)
+    if said is None or operation.kind == "delete":
+        return operation
+    return replace(operation, text=with_absolute_dates(operation.text, said.astimezone().date()))
+
+
+def _judge(
+    operation: Operation, lines: dict[int, Line], accepted: Sequence[Operation], users: Sequence[Turn]
+) -> tuple[str, str]:
+    if operation.kind != "add":
+        line = lines.get(operation.line_id or 0)
+        if line is None:
+            return "unknown_line", f"there is no line {operation.line_id}"
+        if line.protected:
+            return "protected", f"line {line.id} is pinned or hand-written prose"
+        if any(other.line_id == line.id for other in accepted):
+            return "twice", f"line {line.id} was changed before in this update"
+    if operation.kind == "delete":
+        return "", ""
+    return _judge_text(operation, lines, accepted, users)
+
+
+def _judge_text(
+    operation: Operation, lines: dict[int, Line], accepted: Sequence[Operation], users: Sequence[Turn]
+) -> tuple[str, str]:
+    text = operation.text
+    if not MIN_FACT_CHARS <= len(text) <= MAX_FACT_CHARS:
+        return "length", f"{len(text)} characters"
+    if _MARKUP.search(text):
+        return "markup", "holds control tokens or tags"
+    if text.endswith("?"):
+        return "question", "a question is not a fact"
+    if secret := find_secret(text):
+        return "secret", f"holds a {secret}"
+    if users and not operation.sources:
+        return "ungrounded", "no user turn says this"
+    others = [line.text for line in lines.values() if line.id != operation.line_id]
+    others += [other.text for other in accepted if other.kind != "delete"]
+    if any(similarity(text.casefold(), other.casefold()) >= DUPLICATE_PERCENT for other in others):
+        return "duplicate", "another line says this"
+    if operation.kind == "update" and text == operation.old_text:
+        return "unchanged", "the line already reads so"
+    return "", ""
+
+
+def _value(line: Line) -> tuple[bool, bool, int]:
+    """Sort key, least valuable first: plans pass, then what we inferred, oldest first; who the user is goes last."""
+    return (line.section == "About", line.section != "Plans", line.id)
+
+
+def _luhn(text: str) -> bool:
+    digits = [int(char) for char in text if char.isdigit()]
+    doubled = [digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2]]
+    return len(digits) >= 13 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

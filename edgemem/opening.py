@@ -1,0 +1,66 @@
+"""From a model's name to a loaded engine: catalogue, GGUF check, digest, engine, prompts. Ties L2 parts together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgemem.engines import DEFAULT_CONTEXT_TOKENS, open_engine
+from edgemem.prompting.prompts import Prompts, load_prompts
+
+if TYPE_CHECKING:
+    from edgemem.engines.base import Engine
+    from edgemem.places import Places
+
+SCRIPTED = "scripted:"
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A loaded engine with what its card says about using it."""
+
+    engine: Engine
+    prompts: Prompts
+    policy: str
+
+
+def open_model(
+    model: str,
+    *,
+    where: Places,
+    device: str = "auto",
+    gpu_layers: int | None = None,
+    context_tokens: int | None = None,
+    threads: int | None = None,
+    offline: bool = False,
+    persist: bool = True,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> OpenedModel:
+    """Load `model`: a card's name, a `.gguf` path, `org/repo:QUANT`, or `scripted:FILE.json`. Never downloads.
+
+    The file's header is bounds-checked and its sha256 compared with the card before llama.cpp sees it.
+    Raises ModelMissing, ModelDamaged, ModelUnsupported, EngineFailed, InvalidInput.
+    """
+    if model.startswith(SCRIPTED):
+        engine = open_engine(Path(model.removeprefix(SCRIPTED)).with_suffix(".json"))
+        return OpenedModel(engine, load_prompts(), "edits")
+    from edgemem.catalogue.gguf import check_gguf
+    from edgemem.catalogue.resolve import resolve
+
+    found = resolve(model, cache=where.cache, config=where.config, offline=offline, persist=persist, progress=progress)
+    header = check_gguf(found.path)
+    card = found.card
+    wanted = context_tokens or (card.context_tokens if card else 0) or DEFAULT_CONTEXT_TOKENS
+    if context_tokens is None and header.context_length:
+        wanted = min(wanted, header.context_length)
+    engine = open_engine(
+        found.path,
+        digest=found.sha256,
+        device=device,
+        gpu_layers=gpu_layers,
+        context_tokens=wanted,
+        threads=threads,
+    )
+    return OpenedModel(engine, load_prompts(card.prompts if card else ""), card.policy if card else "edits")

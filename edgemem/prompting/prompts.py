@@ -1,0 +1,109 @@
+"""Prompt texts as messages. The texts are files beside this module; a model card may replace any of them.
+
+Pure but for reading those files once. A prompt never receives a question that comes later: the functions that
+build update prompts take turns that have happened, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from edgemem.errors import InvalidInput
+from edgemem.values import SECTIONS, Message, Turn
+
+NAMES = ("chat_system", "edits", "edits_fresh", "overwrite", "overwrite_compact")
+NO_MEMORY = "No previous memory"
+EMPTY_VIEW = "(nothing is known yet)"
+_FOLDER = Path(__file__).with_name("texts")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts in use and their digest, which goes into every revision and manifest."""
+
+    texts: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\0".join(self.texts[name] for name in NAMES).encode()).hexdigest()
+
+    def chat_system(self, memory_view: str, now: datetime) -> Message:
+        """The system message of a chat. Memory first, day last: a new day leaves the memory's KV valid."""
+        return Message("system", self._fill("chat_system", memory=quoted(memory_view), today=day(now)))
+
+    def edits(self, when: datetime, numbered: str = "") -> Message:
+        """The request for edit commands, as the next turn of the chat just held. `numbered` shows the memory
+        lines where the chat does not already have them in its system message."""
+        shown = f"The memory so far:\n<memory>\n{quoted(numbered)}\n</memory>\n" if numbered else ""
+        return Message(
+            "user", self._fill("edits", today=day(when), sections=", ".join(SECTIONS), numbered=shown).strip()
+        )
+
+    def edits_fresh(self, turns: Sequence[Turn], when: datetime, numbered: str) -> Message:
+        """The same from a fresh prompt, with the conversation inside."""
+        instruction = self.edits(when, numbered or EMPTY_VIEW).content
+        conversation = conversation_text(turns)
+        return Message("user", self._fill("edits_fresh", conversation=conversation, instruction=instruction).strip())
+
+    def overwrite(self, memory: str, turns: Sequence[Turn], when: datetime, limit: int) -> Message:
+        """The request for the whole next memory (PersonaMem-v2 §3.2, in our words)."""
+        return Message(
+            "user",
+            self._fill(
+                "overwrite",
+                memory=quoted(memory) or NO_MEMORY,
+                conversation=conversation_text(turns),
+                today=day(when),
+                sections=", ".join(SECTIONS),
+                limit=str(limit),
+            ).strip(),
+        )
+
+    def overwrite_compact(self, limit: int) -> Message:
+        return Message("user", self._fill("overwrite_compact", limit=str(limit)).strip())
+
+    def _fill(self, name: str, **values: str) -> str:
+        return Template(self.texts[name]).substitute(values).rstrip("\n")
+
+
+@cache
+def load_prompts(folder: str = "") -> Prompts:
+    """Our texts, with those of `folder` in their place where it has a file of the same name.
+
+    Raises InvalidInput when a replaced text has unknown or missing placeholders.
+    """
+    texts = {name: (_FOLDER / f"{name}.txt").read_text("utf-8") for name in NAMES}
+    for name in NAMES if folder else ():
+        own = Path(folder) / f"{name}.txt"
+        if own.is_file():
+            replaced = own.read_text("utf-8")
+            if not set(Template(replaced).get_identifiers()) <= set(Template(texts[name]).get_identifiers()):
+                raise InvalidInput(f"{own} has placeholders that edgemem does not fill", f"compare it with {name}.txt")
+            texts[name] = replaced
+    return Prompts(texts)
+
+
+def conversation_text(turns: Sequence[Turn]) -> str:
+    """Turns as plain text, each with its speaker."""
+    speakers = {"user": "User", "assistant": "Assistant", "system": "System"}
+    return "\n\n".join(f"{speakers[turn.role]}: {quoted(turn.text)}" for turn in turns)
+
+
+def quoted(text: str) -> str:
+    """Text that cannot close the tags it stands in."""
+    for tag in ("memory", "conversation", "previous_memory"):
+        text = text.replace(f"</{tag}", f"< /{tag}")
+    return text
+
+
+def day(when: datetime) -> str:
+    """`Tuesday, 2026-11-24`: small models cannot work out week days."""
+    names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    local = when.astimezone()
+    return f"{names[local.weekday()]}, {local.date().isoformat()}"
