@@ -79,7 +79,7 @@ def _fill(wanted: Wanted, partial: Path, progress: Progress | None) -> None:
 
 
 def _fill_from(source: Source, wanted: Wanted, partial: Path, progress: Progress | None) -> None:
-    """Complete `partial` from `source`. A wrong digest removes it; if its beginning was old, we start over once."""
+    """Complete `partial` from `source`. A wrong digest removes it; we start over once if its beginning was old."""
     continued = partial.exists() and partial.stat().st_size > 0
     found = source(partial, progress)
     if found == wanted.file.sha256:

@@ -170,10 +170,12 @@ def _within(seconds: float, ask: Callable[[], T], what: str) -> T:
 @contextlib.contextmanager
 def _translated(what: str) -> Iterator[None]:
     """Make the library's errors ours."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     # It warns on stderr about each retry; only the command line prints.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    # It names installed libraries and coding tools in its headers, and fetches a list of them: not from here.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     network_error: type[Exception] = vars(errors)["HTTPError"]  # httpx's or, in newer versions, httpx2's
     try:
         yield

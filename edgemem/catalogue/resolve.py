@@ -63,8 +63,8 @@ def resolve(
 ) -> ModelFile:
     """The model that `spec` names, its digest compared with the promised one (once, then remembered in `cache`).
 
-    `config` is the folder with a person's own cards, `persist=False` writes no digests. The network is used only with
-    `download`, and never with `offline` or HF_HUB_OFFLINE. Raises InvalidInput, ModelMissing, ModelDamaged,
+    `config` is the folder with a person's own cards, `persist=False` writes no digests. The network is used only
+    with `download`, and never with `offline` or HF_HUB_OFFLINE. Raises InvalidInput, ModelMissing, ModelDamaged,
     ModelUnsupported, DownloadFailed.
     """
     variable = hub.offline_by_environment()

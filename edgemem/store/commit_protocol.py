@@ -110,7 +110,7 @@ class CommitProtocol:
                 finished = self._rebase(prepared, found)
 
     def _rebase(self, prepared: Revision, found: str) -> Revision | None:
-        """The file was edited by hand before the change reached it: record the edit, then prepare the change on it.
+        """The file was edited by hand before the change reached it: record it, then prepare the change on it.
 
         Returns the revision if nothing of it is left to be written to the file.
         """

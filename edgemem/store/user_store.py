@@ -140,29 +140,31 @@ class UserStore:
         memory. Its turns stay folded. The undo is a revision too, so it can be undone. Raises InvalidInput."""
         with self._folder.changing() as protocol:
             current = protocol.settle()
-            target = self._undoable() if revision_id is None else self.revision(revision_id)
-            wanted = [operation for operation in inverse(target.operations) if operation.text != FORGOTTEN]
-            applied = self._apply(current, wanted)
-            if not applied.done:
-                raise InvalidInput(
-                    f"revision {target.id} has nothing left to undo",
-                    "`edgemem memory history` shows what can be undone",
-                )
+            for target in self._undoable() if revision_id is None else [self.revision(revision_id)]:
+                wanted = [operation for operation in inverse(target.operations) if operation.text != FORGOTTEN]
+                applied = self._apply(current, wanted)
+                if applied.done:
+                    break
+            else:
+                which = "any revision" if revision_id is None else f"revision {revision_id}"
+                raise InvalidInput(f"nothing of {which} is left to undo", "see `edgemem memory history`")
             exact = self._text_before(target, current, applied)
             draft = replace(self._draft("undo", current, applied), undoes=target.id)
             document = applied.document if exact is None else exact
             return protocol.write(draft, document, stamp=exact is None or updated_stamp(exact) != "")
 
-    def _undoable(self) -> Revision:
+    def _undoable(self) -> list[Revision]:
+        """Revisions that still stand, newest first; an undo stands for the revision that it took back."""
         undone: set[int] = set()
+        standing: list[Revision] = []
         for revision in self.revisions():
             if revision.id in undone:
                 continue
             if revision.undoes is not None:
                 undone.add(revision.undoes)
             elif revision.operations and revision.cause != "forget":
-                return revision
-        raise InvalidInput("there is nothing to undo", "`edgemem memory history` shows what can be undone")
+                standing.append(revision)
+        return standing
 
     def _text_before(self, target: Revision, current: Memory, applied: Applied) -> Document | None:
         """The file byte for byte as it was before `target`, if nothing but the stamp changed since."""
@@ -309,7 +311,7 @@ class UserStore:
 
     def diff(self, a: int, b: int) -> str:
         """Unified diff from revision `a` to revision `b`, empty when they left the same text."""
-        before, after = (self.text_of(one).split("\n") for one in (a, b))
+        before, after = (_rows(self.text_of(one)) for one in (a, b))
         return "\n".join(difflib.unified_diff(before, after, f"revision {a}", f"revision {b}", lineterm=""))
 
     def why(self, line_id: int) -> LineHistory:
@@ -368,6 +370,10 @@ def _erasure(journal: Journal, current: Memory, line_ids: Sequence[int], words: 
             if operation.line_id == line_id:
                 texts |= {operation.text, operation.old_text}
     return Erasure(frozenset(chosen), frozenset(texts - {"", FORGOTTEN}), words)
+
+
+def _rows(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _unlearned(turns: Sequence[Turn], unfolded: set[int]) -> list[Turn]:

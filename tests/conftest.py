@@ -1,0 +1,109 @@
+"""What all tests share: an environment of their own, no network but the loopback, and the small real model.
+
+Nothing here touches the data or settings of the person who runs the tests; only the small model is kept where that
+person's models are, so that it is fetched once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import pytest_socket
+
+# Before anything imports llama_cpp: OpenMP threads that spin collapse on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SMALL_MODEL = "smollm2-135m"
+LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+# The environment as the person has it: what fetching the small model runs with.
+PERSONS_ENVIRONMENT = dict(os.environ)
+
+# huggingface_hub reads its variables when it is imported, so they have to be right before any test runs.
+_HUB_HOME = tempfile.TemporaryDirectory(prefix="edgemem-tests-hf-")
+for _name in list(os.environ):
+    if _name.startswith(("EDGEMEM_", "HF_", "HUGGINGFACE_")) and not _name.startswith(("EDGEMEM_TEST_", "EDGEMEM_SOURCE")):
+        del os.environ[_name]
+os.environ["HF_HOME"] = _HUB_HOME.name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """EDGEMEM_TEST_INSTALLED=1 promises that the tests meet the installed package, not a source folder."""
+    if os.environ.get("EDGEMEM_TEST_INSTALLED") == "1":
+        spec = find_spec("edgemem")
+        origin = str(spec.origin) if spec else "nowhere"
+        if "site-packages" not in origin:
+            raise pytest.UsageError(f"edgemem comes from {origin}, not from an installed package")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses the small model carries the mark `engine`, so that --quick leaves it out."""
+    for item in items:
+        if "smollm2_path" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.engine)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup() -> None:
+    """No test reaches anything but this machine. (pytest-socket lifts its own restrictions after each test.)"""
+    pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data, cache and settings in a fresh folder, even where a test forgets to name one."""
+    monkeypatch.setenv("EDGEMEM_HOME", str(tmp_path_factory.mktemp("edgemem-home")))
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder that does not exist yet; EDGEMEM_HOME names it, so child processes use it as well."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("EDGEMEM_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def hf_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hugging Face home for child processes (in this process the library has read its variables already)."""
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    monkeypatch.setenv("HF_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source_root() -> Path:
+    """The repository: above this file, or EDGEMEM_SOURCE where the tests run outside of it."""
+    root = Path(os.environ.get("EDGEMEM_SOURCE") or Path(__file__).resolve().parents[1])
+    if not (root / "pyproject.toml").is_file():
+        pytest.fail(f"{root} is not the repository; set EDGEMEM_SOURCE to it")
+    return root
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Iterator[Path]:
+    """The small real model, fetched by the shipped command if it is not on this machine.
+
+    Without it the test is skipped on a person's machine and fails where CI=true.
+    """
+    for words in (("pull", SMALL_MODEL), ("path", SMALL_MODEL)):
+        done = subprocess.run(
+            [sys.executable, "-m", "edgemem", "model", *words],
+            env=PERSONS_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            problem = f"{SMALL_MODEL} is not to be had: {done.stderr.strip()[-2000:]}"
+            pytest.fail(problem) if os.environ.get("CI") == "true" else pytest.skip(problem)
+    yield Path(done.stdout.strip())
