@@ -54,10 +54,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _usage(error: BaseException, output: Output) -> int:
+    from edgemem.errors import InvalidInput
+
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "edgemem"
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    output.failure("usage", message, f"see {command} --help")
+    output.failure(InvalidInput.code, message, f"see {command} --help")
     return USAGE
 
 

@@ -13,7 +13,9 @@ def confirm(run: Run, question: str, yes: bool) -> None:
     if yes:
         return
     if run.output.json or not sys.stdin.isatty():
-        raise InvalidInput("this changes what is stored and nobody can be asked here", "add --yes, or look with --dry-run")
+        raise InvalidInput(
+            "this changes what is stored and nobody can be asked here", "add --yes, or look with --dry-run"
+        )
     if not answered_yes(question):
         raise Cancelled("nothing was changed")
 

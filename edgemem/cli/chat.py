@@ -16,6 +16,7 @@ from edgemem.cli.learning import learn
 from edgemem.cli.memory_view import report_values
 from edgemem.cli.open import new_assistant, places_for
 from edgemem.cli.options import Run, common
+from edgemem.cli.output import plural
 from edgemem.cli.replying import show_answer, stats_text
 from edgemem.errors import Cancelled, EdgememError, StoreBusy
 
@@ -29,7 +30,9 @@ LATER = "it will be learned at the next start"
 def chat(
     run: Run,
     temp: Temporary = False,
-    no_learn: Annotated[bool, typer.Option("--no-learn", help="Keep the chat, but learn from it another time.")] = False,
+    no_learn: Annotated[
+        bool, typer.Option("--no-learn", help="Keep the chat, but learn from it another time.")
+    ] = False,
     stdin_whole: Annotated[bool, typer.Option("--stdin-whole", help="All of stdin is one message.")] = False,
 ) -> None:
     """Chat. /help shows the commands inside; Ctrl-C stops an answer, Ctrl-D leaves."""
@@ -78,8 +81,8 @@ class Conversation:
         lines, tokens = len(self.assistant.memory().lines), self.assistant.memory_tokens()
         budget = self.settings.budget_tokens
         self.output.note(
-            f"{info.model} on {info.device}, {info.threads} threads, context {info.context_tokens}; "
-            f"memory of {self.assistant.user}: {lines} lines, {tokens} of {budget} tokens"
+            f"{info.model} on {info.device}, {plural(info.threads, 'thread')}, context {info.context_tokens}; "
+            f"memory of {self.assistant.user}: {plural(lines, 'line')}, {tokens} of {budget} tokens"
         )
         if tokens > budget:
             self.output.warn("the memory is over its budget; the next update brings it back under")

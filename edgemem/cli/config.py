@@ -16,10 +16,7 @@ def show(run: Run) -> None:
     settings = run.settings
     if run.output.json:
         run.output.data(
-            {
-                key: {"value": value, "source": settings.sources[key]}
-                for key, value in settings.values().items()
-            }
+            {key: {"value": value, "source": settings.sources[key]} for key, value in settings.values().items()}
         )
         return
     rows = [(key, _shown(value), settings.sources[key]) for key, value in settings.values().items()]

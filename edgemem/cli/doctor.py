@@ -55,7 +55,15 @@ class Finding:
 @common
 def doctor(run: Run) -> None:
     """Report what was found and what is used; exit code 1 when a chat would not work, with what to do."""
-    findings = [*_software(), *_processor(run), *_build(), *_space(run), *_model(run), *_folders(run), *_settings(run)]
+    findings = [
+        *_software(),
+        *_processor(run),
+        *_build(),
+        *_space(run),
+        *_model(run),
+        *_folders(run),
+        *_settings(run),
+    ]
     works = all(finding.state != "problem" for finding in findings)
     if run.output.json:
         run.output.data({"works": works, "findings": [asdict(finding) for finding in findings]})
@@ -89,7 +97,9 @@ def _processor(run: Run) -> Iterator[Finding]:
     quota, cores, allowed = machine.cgroup_cpus(), machine.physical_cores(), machine.allowed_cpus()
     yield Finding("CPU", f"{machine.cpu_model()} ({', '.join(machine.cpu_features()) or 'features unknown'})")
     limit = f"{quota:g} CPUs" if quota is not None else "none"
-    yield Finding("cores", f"{cores} physical, {allowed} logical CPUs allowed to this process, container quota: {limit}")
+    yield Finding(
+        "cores", f"{cores} physical, {allowed} logical CPUs allowed to this process, container quota: {limit}"
+    )
     chosen = run.settings.threads
     reason = run.settings.sources["threads"] if chosen else "the least of physical cores, allowed CPUs and quota"
     yield Finding("threads used", f"{chosen or machine.usable_threads()} ({reason})")
@@ -139,9 +149,7 @@ def _model(run: Run) -> Iterator[Finding]:
         return
     try:
         with run.output.progress("bytes") as report:
-            found = resolve(
-                settings.model, cache=where.cache, config=where.config, persist=False, progress=report
-            )
+            found = resolve(settings.model, cache=where.cache, config=where.config, persist=False, progress=report)
     except EdgememError as error:
         hint = f"edgemem model pull {settings.model}" if isinstance(error, ModelMissing) else error.hint
         yield Finding("model", f"{name}: {error.message}", "problem", hint)
@@ -175,7 +183,9 @@ def _folders(run: Run) -> Iterator[Finding]:
     except EdgememError as error:
         yield Finding("memory", error.message, "problem", error.hint)
         return
-    yield Finding("memory", f"{settings.user}: {lines} lines" + (f", {pending} turns to be learned" if pending else ""))
+    yield Finding(
+        "memory", f"{settings.user}: {lines} lines" + (f", {pending} turns to be learned" if pending else "")
+    )
 
 
 def _folder(name: str, folder: Path) -> Finding:
@@ -198,10 +208,10 @@ def _settings(run: Run) -> Iterator[Finding]:
     yield Finding("your settings", f"{file}" + ("" if file.exists() else " (not there; defaults hold)"))
     yield Finding("model cache", f"{hub_cache()} (shared with other Hugging Face tools)")
     for name, like in unknown_variables(os.environ).items():
-        yield Finding("environment", f"{name} means nothing to edgemem", "note", f"did you mean {like}?" if like else "")
+        yield Finding(
+            "environment", f"{name} means nothing to edgemem", "note", f"did you mean {like}?" if like else ""
+        )
 
 
 def _existing(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-
-

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgemem.cli.history_file import FILE_NAME, scrub
-from edgemem.cli.output import Output, printable
+from edgemem.cli.output import Output, plural, printable
 from edgemem.errors import InvalidInput, StoreWriteFailed
 from edgemem.values import Line, Turn
 
@@ -29,7 +29,7 @@ class Plan:
 
 
 def plan_forgetting(store: UserStore, target: Sequence[str]) -> Plan:
-    """Which lines and turns `target` (ids of lines, or words) stands for. Raises InvalidInput for nothing at all."""
+    """Which lines and turns `target` (ids of lines, or words) stands for. Raises InvalidInput for nothing."""
     if target and all(word.isdecimal() for word in target):
         return _by_ids(store, tuple(int(word) for word in target))
     words = " ".join(target).strip()
@@ -43,7 +43,9 @@ def forget_listing(plan: Plan) -> str:
     """The plan for people."""
     rows = [f"- {line.id} {line.section}: {printable(line.text)}" for line in plan.lines]
     said = sum(turn.role == "user" for turn in plan.turns)
-    rows.append(f"{len(plan.lines)} lines of the memory; {said} of your messages and {len(plan.turns) - said} answers")
+    rows.append(
+        f"{len(plan.lines)} lines of the memory; {said} of your messages and {len(plan.turns) - said} answers"
+    )
     return "\n".join(rows)
 
 
@@ -53,14 +55,16 @@ def forget_now(
     plan: Plan,
     erase: Callable[[Sequence[int], str], Forgotten] | None = None,
 ) -> None:
-    """Erase, what was typed first (the store then searches the whole folder). `erase` defaults to the store's own."""
+    """Erase, what was typed first: the store then searches the whole folder. `erase` defaults to its own."""
     typed = _scrub_typed(store, plan)
     done = (erase or store.forget)(plan.line_ids, plan.words)
     if output.json:
         left = {"typed": typed, "bytes_left": done.bytes_left}
         output.data({"lines": done.lines, "turns": done.turns, "revisions": done.revisions, **left})
         return
-    output.text(f"forgotten: {done.lines} lines, {done.turns} turns, {done.revisions} revisions, {typed} typed entries")
+    output.text(
+        f"forgotten: {done.lines} lines, {done.turns} turns, {done.revisions} revisions, {typed} typed entries"
+    )
     if done.bytes_left:
         output.warn(f"the words still stand in {done.bytes_left} places under {store.folder}")
     else:
@@ -94,4 +98,6 @@ def _scrub_typed(store: UserStore, plan: Plan) -> int:
     try:
         return scrub(file, unwanted)
     except OSError as error:
-        raise StoreWriteFailed(f"cannot rewrite {file}: {error.strerror}", "free space or check permissions") from error
+        raise StoreWriteFailed(
+            f"cannot rewrite {file}: {error.strerror}", "free space or check permissions"
+        ) from error

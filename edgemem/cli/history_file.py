@@ -35,7 +35,7 @@ def add_entry(path: Path, text: str) -> None:
 
 
 def scrub(path: Path, unwanted: Callable[[str], bool]) -> int:
-    """Remove the entries that are unwanted; how many there were. Raises OSError when the file cannot be replaced."""
+    """Remove the entries that are unwanted; how many. Raises OSError when the file cannot be replaced."""
     entries = read_entries(path)
     kept = [entry for entry in entries if not unwanted(entry)]
     if len(kept) == len(entries):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from edgemem.errors import Cancelled, EdgememError, StoreBusy
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class IdleLearner:
-    """One waiting or working thread at most. `said` is called from that thread with what happened."""
+    """One waiting or working thread at most. `done` and `failed` are called from that thread."""
 
     def __init__(self, done: Callable[[UpdateReport], None], failed: Callable[[EdgememError], None]) -> None:
         self._done = done
         self._failed = failed
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="idle-learner")
+        self._running: Future[None] | None = None
         self._deadline = 0.0
         self._delay_s = 0.0
-        self._unknown: BaseException | None = None
 
     def start(self, delay_s: float, work: Callable[[Cancel], UpdateReport]) -> None:
         """Run `work` after `delay_s` seconds without `touch`. What ran before is stopped."""
@@ -31,22 +32,18 @@ class IdleLearner:
         self._stop = threading.Event()
         self._delay_s = delay_s
         self.touch()
-        self._thread = threading.Thread(target=self._run, args=(work, self._stop), name="idle-learner", daemon=True)
-        self._thread.start()
+        self._running = self._pool.submit(self._run, work, self._stop)
 
     def touch(self) -> None:
         """Something was typed: wait anew."""
         self._deadline = time.monotonic() + self._delay_s
 
     def stop(self) -> None:
-        """Cancel and wait until the thread is gone. An error that nobody foresaw comes up here."""
-        if self._thread is not None:
+        """Cancel and wait until nothing runs. An error that nobody foresaw comes up here."""
+        running, self._running = self._running, None
+        if running is not None:
             self._stop.set()
-            self._thread.join()
-            self._thread = None
-        if self._unknown is not None:
-            unknown, self._unknown = self._unknown, None
-            raise unknown
+            running.result()
 
     def _run(self, work: Callable[[Cancel], UpdateReport], stop: threading.Event) -> None:
         while (left := self._deadline - time.monotonic()) > 0:
@@ -58,5 +55,3 @@ class IdleLearner:
             return  # still pending: the end of the chat or the next start takes it up
         except EdgememError as error:
             self._failed(error)
-        except BaseException as error:
-            self._unknown = error

@@ -25,7 +25,7 @@ def learn(run: Run, work: Callable[[Cancel, Progress], UpdateReport]) -> UpdateR
 
 @contextmanager
 def counter_for(run: Run, memory: Memory, operations: Sequence[Operation]) -> Iterator[Callable[[str], int]]:
-    """How to count tokens for a change by hand: an upper estimate while that fits the budget, else the model's own.
+    """How to count tokens for a change by hand: an upper estimate while it fits the budget, else the model's own.
 
     Loading a model for one added line would take seconds, so that happens only near the budget.
     """
@@ -42,8 +42,8 @@ def counter_for(run: Run, memory: Memory, operations: Sequence[Operation]) -> It
 
 
 def most_tokens(text: str) -> int:
-    """More tokens than any tokenizer we know makes of `text`: letters come in groups of 2.5 at the least, digits and
-    marks singly, other scripts as bytes (spaces belong to the words after them)."""
+    """More tokens than a tokenizer makes of ordinary `text`: letters come in groups of 2.5 at the least, digits
+    and marks singly, other scripts as bytes (spaces belong to the words after them)."""
     letters = sum(c.isascii() and c.isalpha() for c in text)
     single = sum(c.isascii() and not c.isalpha() and c != " " for c in text)
     foreign = sum(len(c.encode("utf-8", "replace")) for c in text if not c.isascii())

@@ -8,7 +8,7 @@ import typer
 
 from edgemem.cli.ask_first import confirm
 from edgemem.cli.learning import counter_for, learn, most_tokens, text_from
-from edgemem.cli.memory import LineId, app
+from edgemem.cli.memory import LineId
 from edgemem.cli.memory_view import counts, operation_text, report_values, revision_values
 from edgemem.cli.open import assistant_for, store_for
 from edgemem.cli.options import DryRun, Run, Yes, common
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgemem.assistant import UpdateReport
     from edgemem.memory.check import Checked
     from edgemem.store import UserStore
+
+app = typer.Typer(rich_markup_mode=None)
 
 SURELY_OVER = 1.6
 """Our upper estimate of tokens is at most this much too high for ordinary text."""
@@ -46,7 +48,9 @@ def add(
         checked = check([operation], memory, (), run.settings.budget_tokens, count)
     if checked.rejected:
         refused = checked.rejected[-1]
-        raise InvalidInput(f"this cannot be remembered: {refused.detail or refused.reason}", "edgemem memory show --ids")
+        raise InvalidInput(
+            f"this cannot be remembered: {refused.detail or refused.reason}", "edgemem memory show --ids"
+        )
     _say(run, store.commit(checked.operations, base=memory, cause="command"))
 
 
@@ -189,7 +193,8 @@ def rebuild(run: Run, yes: Yes = False, dry_run: DryRun = False) -> None:
     chats = store.chats()
     lines = len(store.read().lines)
     store.close()
-    plan = f"{len(chats)} chats with {sum(chat.turns for chat in chats)} turns are learned again, {lines} lines replaced"
+    turns = sum(chat.turns for chat in chats)
+    plan = f"{len(chats)} chats with {turns} turns are learned again, {lines} lines are replaced"
     if dry_run:
         if run.output.json:
             run.output.data({"dry_run": True, "chats": len(chats), "lines": lines})
@@ -202,7 +207,7 @@ def rebuild(run: Run, yes: Yes = False, dry_run: DryRun = False) -> None:
 
 
 def split_section(text: str) -> tuple[str, str]:
-    """`Health: allergic to nuts` -> (Health, allergic to nuts) where the word names one of our sections; else About."""
+    """`Health: allergic to nuts` -> (Health, allergic to nuts) where the word is one of our sections; else About."""
     name, colon, rest = text.partition(":")
     known = {section.casefold(): section for section in SECTIONS}
     if colon and rest.strip() and name.strip().casefold() in known:
@@ -248,5 +253,3 @@ def _report(run: Run, report: UpdateReport) -> None:
     run.output.note(report.summary())
     if report.error:
         run.output.warn(report.error)
-
-

@@ -45,7 +45,9 @@ def numbered(lines: Sequence[Line], output: Output) -> str:
     rows = []
     for line in lines:
         mark = " (pinned)" if line.pinned else ""
-        rows.append(f"{output.styled(f'{line.id:>{width}}', 'cyan')} {line.section or '-'}: {printable(line.text)}{mark}")
+        rows.append(
+            f"{output.styled(f'{line.id:>{width}}', 'cyan')} {line.section or '-'}: {printable(line.text)}{mark}"
+        )
     return "\n".join(rows)
 
 
@@ -72,7 +74,14 @@ def revision_row(revision: Revision) -> tuple[str, ...]:
     left_out = f"{len(revision.rejected)} left out" if revision.rejected else ""
     remarks = ", ".join(part for part in (note, left_out) if part)
     cause, policy = revision.cause, revision.policy or "-"
-    return str(revision.id), local_time(revision.created), cause, counts(revision.operations), policy, printable(remarks)
+    return (
+        str(revision.id),
+        local_time(revision.created),
+        cause,
+        counts(revision.operations),
+        policy,
+        printable(remarks),
+    )
 
 
 def revision_values(revision: Revision) -> dict[str, Any]:

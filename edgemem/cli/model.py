@@ -53,7 +53,9 @@ def list_models(run: Run) -> None:
         run.output.data({"models": rows, "selected": run.settings.model})
         return
     run.output.table(("", "name", "file", "RAM", "what"), [_list_row(row, run.settings.model) for row in rows])
-    run.output.note("✓ on this machine, * in use. Fetch one: edgemem model pull NAME; use it: edgemem model use NAME")
+    run.output.note(
+        "✓ on this machine, * in use. Fetch one: edgemem model pull NAME; use it: edgemem model use NAME"
+    )
 
 
 @app.command("pull")
@@ -65,9 +67,7 @@ def pull(run: Run, name: OptionalName = None) -> None:
     where = places_for(run)
     wanted = name or run.settings.model
     with run.output.progress("bytes") as report:
-        found = pull(
-            wanted, cache=where.cache, config=where.config, offline=run.settings.offline, progress=report
-        )
+        found = pull(wanted, cache=where.cache, config=where.config, offline=run.settings.offline, progress=report)
     if run.output.json:
         run.output.data(_facts(found))
         return
@@ -159,9 +159,7 @@ def _resolve(run: Run, name: str) -> ModelFile:
         raise InvalidInput(f"{name} is a list of answers, not a model file", "name a model: edgemem model list")
     where = places_for(run)
     with run.output.progress("bytes") as report:
-        return resolve(
-            name, cache=where.cache, config=where.config, offline=run.settings.offline, progress=report
-        )
+        return resolve(name, cache=where.cache, config=where.config, offline=run.settings.offline, progress=report)
 
 
 def _facts(found: ModelFile) -> dict[str, Any]:

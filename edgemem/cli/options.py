@@ -46,7 +46,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 
 @dataclass
 class Run:
-    """One run of a command: its flags, where it prints, what it closes at the end, and its settings when asked for."""
+    """One run of a command: its flags, where it prints, what it closes at the end, its settings when asked for."""
 
     flags: dict[str, object] = field(default_factory=dict)
     closing: ExitStack = field(default_factory=ExitStack)
@@ -76,13 +76,15 @@ def common(function: Callable[Concatenate[Run, P], None]) -> Callable[..., None]
     ]
     parameters = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *shared]
 
+    call: Callable[..., None] = function
+
     def command(**given: Any) -> None:
         context = given.pop("context")
         after = {name: given.pop(name) for name in COMMON}
         before = context.obj.flags if isinstance(context.obj, Run) else {}
         context.obj = Run(before | {name: value for name, value in after.items() if value is not None})
         with context.obj.closing:
-            function(context.obj, **given)
+            call(context.obj, **given)
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__annotations__ = {p.name: p.annotation for p in parameters}

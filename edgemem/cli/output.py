@@ -128,7 +128,7 @@ def size(count: float) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
     """Rows in aligned columns of at most `width` characters in all (as far as single words allow)."""
     cells = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    widths = [max(1, *(len(row[column]) for row in cells)) for column in range(len(header))]
     while sum(widths) + GAP * (len(widths) - 1) > width and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
     return "\n".join(line for row in cells for line in _row_lines(row, widths))
@@ -139,6 +139,11 @@ def _row_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     lines = zip_longest(*wrapped, fillvalue="")
     padded = ((part.ljust(width) for part, width in zip(parts, widths, strict=True)) for parts in lines)
     return [(" " * GAP).join(parts).rstrip() for parts in padded]
+
+
+def plural(number: int, word: str) -> str:
+    """`1 line`, `2 lines`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def local_time(time: datetime) -> str:

@@ -28,8 +28,8 @@ class Answer:
 
 
 def show_answer(output: Output, chat: Chat, question: str) -> Answer:
-    """Stream the answer to stdout. The first Ctrl-C stops it and keeps the part on the screen; the second one raises
-    KeyboardInterrupt."""
+    """Stream the answer to stdout. The first Ctrl-C stops it and keeps the part on the screen; the second one
+    raises KeyboardInterrupt."""
     with stoppable() as stop, closing(_pieces(chat.reply(question, cancelled=stop.is_set))) as pieces:
         return _show(output, pieces)
 
