@@ -207,7 +207,7 @@ def rebuild(run: Run, yes: Yes = False, dry_run: DryRun = False) -> None:
 
 
 def split_section(text: str) -> tuple[str, str]:
-    """`Health: allergic to nuts` -> (Health, allergic to nuts) where the word is one of our sections; else About."""
+    """`Health: no nuts` -> (Health, no nuts) where the word is one of our sections; else (About, all of it)."""
     name, colon, rest = text.partition(":")
     known = {section.casefold(): section for section in SECTIONS}
     if colon and rest.strip() and name.strip().casefold() in known:
