@@ -204,6 +204,7 @@ def test_a_file_on_the_hub_is_named_in_the_usual_ways(machine: Machine, hub: Hub
 
 def test_a_pulled_file_is_found_again_without_the_hub(machine: Machine, hub: Hub) -> None:
     first = machine.call("pull", "org/several:Q4_K_M")
+    assert (machine.hub_cache / "models--org--several" / "refs" / "main").read_text() == COMMIT
     hub.log.clear()
     again = machine.call("resolve", "hf.co/org/several:q4_k_m", offline=True)
     assert (again["path"], again["sha256"], hub.log) == (first["path"], first["sha256"], [])
