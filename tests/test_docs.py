@@ -18,6 +18,14 @@ EXTRAS = {"export", "bench"}  # their commands come with their extras and are do
 BEFORE = re.compile(r"^(?:\$ )?(?:\S*/)?edgemem ")
 
 
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    """The contents of the fenced blocks in one of these languages ("" = none is named)."""
+    return [body for language, body in FENCED.findall(text) if language in languages]
+
+
 def table_after(readme: str, header: str) -> list[list[str]]:
     """The rows of the Markdown table whose first line starts with `header`."""
     lines = iter(readme.splitlines())
@@ -37,7 +45,7 @@ def readme(source_root: Path) -> str:
 
 def documented_tree(readme: str) -> list[str]:
     """Folders of the README's tree, as paths."""
-    block = next(b for b in re.findall(r"```\n(.*?)```", readme, re.DOTALL) if b.startswith("edgemem/"))
+    block = next(block for block in blocks(readme, "") if block.startswith("edgemem/"))
     folders: list[str] = []
     for line in block.splitlines():
         name = line.split()[0]
@@ -68,9 +76,8 @@ def test_the_readme_shows_every_folder_and_no_other(readme: str, source_root: Pa
 
 def mentioned_commands(text: str) -> list[list[str]]:
     """All `edgemem ...` in inline code and in console blocks, as words after `edgemem`."""
-    blocks = re.findall(r"```(?:console|sh|bash)\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    lines = [line for block in blocks(text, "console", "sh", "bash") for line in block.splitlines()]
+    prose = FENCED.sub("", text)
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
     found = {BEFORE.sub("", text) for text in [*lines, *spans] if BEFORE.match(text)}
     return [shlex.split(command, comments=True) for command in sorted(found)]
