@@ -117,15 +117,30 @@ def _tidy(operation: Operation) -> Operation:
 
 
 def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
-    """Name the user turn that shares most words with the fact as its source."""
-    if operation.kind == "delete" or operation.sources or not users:
+    """Name the user turn that shares most words with the fact as its source (the one it was read from, where that
+    is known). No source where too little is shared, or where a name or number of the fact was not said."""
+    if operation.kind == "delete" or not users:
         return operation
-    words = content_words(operation.text) - content_words(operation.old_text)
-    best = max(users, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
-    shared = len(words & content_words(best.text))
-    if shared and shared >= GROUNDED_SHARE * len(words):
-        return replace(operation, sources=(best.id,))
-    return operation
+    read_from = [turn for turn in users if turn.id in operation.sources] or users
+    known = content_words(operation.old_text)
+    words = content_words(operation.text) - known
+    names = _names(operation.text) - known
+    best = max(read_from, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
+    dated = with_absolute_dates(best.text, best.time.astimezone().date())
+    said = {word[:5] for word in _WORD.findall(f"{best.text} {dated}".casefold())}
+    shared = len(words & said)
+    grounded = shared > 0 and shared >= GROUNDED_SHARE * len(words) and names <= said
+    return replace(operation, sources=(best.id,) if grounded else ())
+
+
+def _names(text: str) -> set[str]:
+    """Capitalised words (but the first) and numbers: what a small model carries over from elsewhere."""
+    words = _WORD.findall(text)
+    return {
+        word.casefold()[:5]
+        for at, word in enumerate(words)
+        if word.isdigit() or (at > 0 and word[0].isupper() and word.casefold() not in _SAME_EVERYWHERE)
+    }
 
 
 def _dated(operation: Operation, users: Sequence[Turn]) -> Operation:

@@ -8,8 +8,9 @@ import regex
 
 from edgemem.values import SECTIONS
 
-MAX_COMMANDS = 12  # more changes than this in one chat were always a loop in the small models tried
-MAX_FACT_CHARS = 240
+MAX_COMMANDS = 6  # more changes than this in one message were always a loop in the small models tried
+MAX_FACT_CHARS = 160
+MAX_SAME_WORD = 3  # a fact that says a word more often is a loop ("Bristol, Bristol, Bristol")
 
 
 class EditConstraint:
@@ -31,7 +32,7 @@ class EditConstraint:
         pattern = self._command if done else self._first
         if done and not (self._first if len(done) == 1 else self._command).fullmatch(done[-1]):
             return False
-        return pattern.fullmatch(current, partial=True) is not None
+        return not _loops(current) and pattern.fullmatch(current, partial=True) is not None
 
     def complete(self, text: str) -> bool:
         if not text or not self.allows(text):
@@ -40,3 +41,8 @@ class EditConstraint:
         if not current:
             return True
         return current not in done and (self._command if done else self._first).fullmatch(current) is not None
+
+
+def _loops(line: str) -> bool:
+    words = [word for word in line.casefold().replace(",", " ").split() if len(word) > 3]
+    return any(words.count(word) > MAX_SAME_WORD for word in set(words))

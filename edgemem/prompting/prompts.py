@@ -17,7 +17,15 @@ from string import Template
 from edgemem.errors import InvalidInput
 from edgemem.values import SECTIONS, Message, Turn
 
-NAMES = ("chat_system", "edits", "edits_fresh", "overwrite", "overwrite_compact")
+NAMES = (
+    "chat_system",
+    "edits",
+    "edits_examples",
+    "edits_memory",
+    "edits_message",
+    "overwrite",
+    "overwrite_compact",
+)
 NO_MEMORY = "No previous memory"
 EMPTY_VIEW = "(nothing is known yet)"
 _FOLDER = Path(__file__).with_name("texts")
@@ -37,19 +45,23 @@ class Prompts:
         """The system message of a chat. Memory first, day last: a new day leaves the memory's KV valid."""
         return Message("system", self._fill("chat_system", memory=quoted(memory_view), today=day(now)))
 
-    def edits(self, when: datetime, numbered: str = "") -> Message:
-        """The request for edit commands, as the next turn of the chat just held. `numbered` shows the memory
-        lines where the chat does not already have them in its system message."""
-        shown = f"The memory so far:\n<memory>\n{quoted(numbered)}\n</memory>\n" if numbered else ""
-        return Message(
-            "user", self._fill("edits", today=day(when), sections=", ".join(SECTIONS), numbered=shown).strip()
-        )
+    def edits(self) -> Message:
+        """The request to note facts message by message, in edit commands."""
+        return Message("user", self._fill("edits", sections=", ".join(SECTIONS)))
 
-    def edits_fresh(self, turns: Sequence[Turn], when: datetime, numbered: str) -> Message:
-        """The same from a fresh prompt, with the conversation inside."""
-        instruction = self.edits(when, numbered or EMPTY_VIEW).content
-        conversation = conversation_text(turns)
-        return Message("user", self._fill("edits_fresh", conversation=conversation, instruction=instruction).strip())
+    def edits_examples(self) -> list[tuple[Message, str]]:
+        """Messages with the commands they should lead to, shown as turns before the real ones."""
+        blocks = self.texts["edits_examples"].split(">>> ")[1:]
+        pairs = (block.strip().partition("\n") for block in blocks)
+        return [(self.edits_message(message), reply) for message, _, reply in pairs]
+
+    def edits_memory(self, numbered: str) -> Message:
+        """The numbered memory, for a prompt that does not have it in its system message."""
+        return Message("user", self._fill("edits_memory", memory=quoted(numbered) or EMPTY_VIEW))
+
+    def edits_message(self, text: str) -> Message:
+        """One message of the user, to note facts from."""
+        return Message("user", self._fill("edits_message", message=quoted(text)))
 
     def overwrite(self, memory: str, turns: Sequence[Turn], when: datetime, limit: int) -> Message:
         """The request for the whole next memory (PersonaMem-v2 §3.2, in our words)."""

@@ -1,0 +1,132 @@
+"""Files on disk: private folders, whole-file reads, atomic compare-and-replace.
+
+Translates the operating system's errors. Does not know what a memory or a journal is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgemem.errors import MemoryUnreadable, StoreWriteFailed
+from edgemem.memory.document import parse
+from edgemem.memory.lines import digest_of
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+MEMORY_MAX_BYTES = 1 << 20
+"""A memory of 2,048 tokens is about 10 kB; a hundred times that is some other file."""
+
+FULL_HINT = "free some space on that disk and try again; memory and pending turns are as they were"
+DENIED_HINT = "check that the folder is writable for you (or choose another with --data-dir) and try again"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_failed(what: object, detail: str, *, full: bool) -> StoreWriteFailed:
+    """The error for a write that did not happen, with the step to take."""
+    return StoreWriteFailed(f"could not write {what}: {detail}", FULL_HINT if full else DENIED_HINT)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn an operating-system error while writing `path` into StoreWriteFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise write_failed(path, error.strerror or str(error), full=error.errno in _FULL) from error
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder` and its missing parents, each for the owner only. Raises StoreWriteFailed."""
+    with translated(folder):
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def make_private_file(path: Path) -> None:
+    """Make an empty file for the owner only, if there is none. Raises StoreWriteFailed."""
+    with translated(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
+
+
+class MemoryFile:
+    """`memory.md`: read whole, replaced whole. A link is followed: a person may keep the file elsewhere."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def _target(self) -> Path:
+        return Path(os.path.realpath(self.path))
+
+    @property
+    def _new(self) -> Path:
+        return self._target.with_name(f".{self._target.name}.new")
+
+    def read(self) -> str:
+        """The text with LF endings, empty when there is no file. Raises MemoryUnreadable; changes nothing."""
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(MEMORY_MAX_BYTES + 1)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise MemoryUnreadable(
+                f"{self.path} cannot be read: {error.strerror}",
+                "make it a file that you can read, or move it away",
+            ) from error
+        if len(data) > MEMORY_MAX_BYTES:
+            raise MemoryUnreadable(
+                f"{self.path} is larger than {MEMORY_MAX_BYTES >> 20} MiB, so it is no memory of ours",
+                "shorten it, or move it away; it was left as it is",
+            )
+        try:
+            return parse(data.decode("utf-8")).text
+        except UnicodeDecodeError as error:
+            raise MemoryUnreadable(
+                f"{self.path} is not UTF-8 (byte {error.start})",
+                "save it as UTF-8 in your editor, or move it away; it was left as it is",
+            ) from error
+
+    def stage(self, text: str) -> None:
+        """Write `text`, durably, beside the file: what can fail for lack of space fails here. StoreWriteFailed."""
+        with translated(self._new):
+            handle = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(text.encode("utf-8"))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                self.unstage()
+                raise
+
+    def unstage(self) -> None:
+        """Drop what `stage` wrote, if it is there."""
+        self._new.unlink(missing_ok=True)
+
+    def replace(self, expected_digest: str) -> bool:
+        """Put what `stage` wrote in the file's place, unless the file is not what is expected (False).
+
+        Raises StoreWriteFailed, MemoryUnreadable.
+        """
+        if digest_of(self.read()) != expected_digest:
+            return False
+        with translated(self.path):
+            self._new.replace(self._target)
+            sync_folder(self._target.parent)
+        return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable. Windows has no such thing."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

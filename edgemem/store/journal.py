@@ -1,0 +1,391 @@
+"""journal.db: what happened. All SQL, and the only home of sqlite3 and sqlite_utils.
+
+Knows rows and transactions; does not know the memory file, locks or why a change is made.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edgemem.errors import InvalidInput, JournalUnusable, StoreBusy
+from edgemem.memory.lines import digest_of
+from edgemem.store import rows
+from edgemem.store.files import write_failed
+from edgemem.store.forgetting import Erasure, turns_to_erase
+from edgemem.store.records import FORGOTTEN, ChatInfo, JournalView
+from edgemem.store.schema import FIRST_TABLES, SCHEMA_VERSION
+from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
+
+BUSY_WAIT_MS = 20_000
+EMPTY_DIGEST = digest_of("")
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_ERASED_COLUMNS = ("operations", "result_text", "rejected", "note")
+_UNFOLDED = f"role = 'user' AND text <> '{FORGOTTEN}' AND id NOT IN (SELECT turn_id FROM folded)"
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours. Two keys are the caller's business: a turn folded twice, an unknown id."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+            raise InvalidInput("no such chat, turn or revision", "see `edgemem memory history`") from error
+        raise StoreBusy(
+            "these turns were learned meanwhile by another process", "nothing to do: the memory has them"
+        ) from error
+    except sqlite3.ProgrammingError:
+        raise  # our mistake, not the disk's
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _FULL or code in _DENIED:
+            raise write_failed(path, str(error), full=code in _FULL) from error
+        if code in _BUSY:
+            raise StoreBusy(f"{path} is in use by another process", "try again when it has finished") from error
+        raise JournalUnusable(
+            f"{path} is damaged: {error}",
+            "move journal.db away to start a new one; memory.md keeps everything that was learned",
+        ) from error
+
+
+def open_connection(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """The one place that opens the database. `read_only` changes no byte of any file, SQLite's own included."""
+    if read_only:
+        log = path.with_name(path.name + "-wal")
+        in_use = log.exists() and log.stat().st_size > 0 and path.with_name(path.name + "-shm").exists()
+        mode = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+    else:
+        wait_s = BUSY_WAIT_MS / 1000
+        connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA temp_store = MEMORY")  # no private text in the system's folder for temporary files
+    return connection
+
+
+def open_journal(path: Path, *, read_only: bool = False) -> Journal:
+    """Open the journal and check its schema. Raises JournalUnusable, StoreWriteFailed, StoreBusy.
+
+    A new or older one is not `is_current()` and must be migrated, under the user's lock, before it is used.
+    """
+    with _translated(path):
+        journal = Journal(open_connection(path, read_only=read_only), path)
+    try:
+        version = journal.schema_version()
+        if version > SCHEMA_VERSION:
+            raise JournalUnusable(
+                f"{path} was written by a newer edgemem (schema {version}, this one knows {SCHEMA_VERSION})",
+                "install the newer edgemem again: pip install --upgrade edgemem-runtime",
+            )
+    except JournalUnusable:
+        journal.close()
+        raise
+    return journal
+
+
+class Journal:
+    """Statements on an open journal. Each must be inside `change()` or `view()`, which threads take in turn."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+        self._threads = threading.RLock()
+
+    def close(self) -> None:
+        with self._threads, _translated(self._path):
+            self._db.close()
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One transaction: all of it or nothing, durable at the end. Inside another one it is part of that."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def view(self) -> Iterator[None]:
+        """Reads that all see the same moment."""
+        with self._transaction("BEGIN"):
+            yield
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        with self._threads, _translated(self._path):
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute(begin)
+            try:
+                yield
+                self._db.commit()
+            finally:
+                self._db.rollback()  # nothing to do after a commit
+
+    # Schema ----------------------------------------------------------------------------------------------------
+
+    def schema_version(self) -> int:
+        with _translated(self._path):
+            return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def is_current(self) -> bool:
+        return self.schema_version() == SCHEMA_VERSION
+
+    def migrate(self) -> None:
+        """Apply the migrations that are missing, each in one transaction. Others must not have the file open."""
+        from sqlite_utils import Database, Migrations  # here: 0.13 s and more, needed once in a journal's life
+
+        migrations = Migrations("edgemem")
+
+        @migrations()
+        def first_tables(db: Database) -> None:
+            for statement in filter(str.strip, FIRST_TABLES.split(";")):
+                db.execute(statement)
+            db.execute("PRAGMA user_version = 1")
+
+        with self._threads, _translated(self._path):
+            self._db.execute("PRAGMA journal_mode = WAL")  # kept in the file
+            migrations.apply(Database(self._db))
+
+    # Chats and turns -------------------------------------------------------------------------------------------
+
+    def add_chat(self, kind: str, started: datetime) -> int:
+        return self._insert("chats", {"kind": kind, "started": rows.time_text(started)})
+
+    def end_chat(self, chat_id: int, ended: datetime) -> None:
+        self._db.execute(
+            "UPDATE chats SET ended = ? WHERE id = ? AND ended IS NULL", (rows.time_text(ended), chat_id)
+        )
+
+    def add_turn(self, chat_id: int, role: Role, text: str, time: datetime, stats: Stats | None = None) -> Turn:
+        row = {
+            "chat_id": chat_id,
+            "role": role,
+            "text": rows.storable(text),
+            "time": rows.time_text(time),
+            "stats": None if stats is None else rows.stats_text(stats),
+        }
+        return rows.turn_value({"id": self._insert("turns", row), **row})
+
+    def chats(self) -> list[ChatInfo]:
+        found = self._all(
+            "SELECT id, kind, started, ended, (SELECT count(*) FROM turns WHERE chat_id = chats.id) AS turns,"
+            f" (SELECT count(*) FROM turns WHERE chat_id = chats.id AND {_UNFOLDED}) AS pending"
+            " FROM chats ORDER BY id"
+        )
+        return [
+            ChatInfo(
+                row["id"],
+                row["kind"],
+                rows.time_value(row["started"]),
+                rows.time_value(row["ended"]) if row["ended"] else None,
+                row["turns"],
+                row["pending"],
+            )
+            for row in found
+        ]
+
+    def turns(self, chat_id: int) -> list[Turn]:
+        return [
+            rows.turn_value(row) for row in self._all("SELECT * FROM turns WHERE chat_id = ? ORDER BY id", chat_id)
+        ]
+
+    def unfolded(self) -> dict[int, set[int]]:
+        """Chat -> its user turns that no revision has folded."""
+        found: dict[int, set[int]] = {}
+        for row in self._all(f"SELECT chat_id, id FROM turns WHERE {_UNFOLDED} ORDER BY id"):
+            found.setdefault(row["chat_id"], set()).add(row["id"])
+        return found
+
+    def note_failure(self, turn_id: int, error: str) -> int:
+        row = self._all(
+            "INSERT INTO attempts VALUES (?, 1, ?) ON CONFLICT (turn_id)"
+            " DO UPDATE SET tries = tries + 1, error = excluded.error RETURNING tries",
+            turn_id,
+            rows.storable(error),
+        )[0]
+        return int(row["tries"])
+
+    def set_aside_turns(self) -> list[Turn]:
+        return [rows.turn_value(row) for row in self._all(f"SELECT * FROM turns WHERE id IN ({_SET_ASIDE})")]
+
+    def retry_set_aside(self) -> int:
+        self._db.execute(f"DELETE FROM attempts WHERE turn_id IN ({_SET_ASIDE})")
+        return self._db.execute(f"DELETE FROM folded WHERE turn_id IN ({_SET_ASIDE})").rowcount
+
+    # Lines -----------------------------------------------------------------------------------------------------
+
+    def memory_view(self) -> JournalView:
+        """Digest and lines of the memory as the last finished revision left them."""
+        lines = [(row["removed"], rows.line_value(row)) for row in self._all("SELECT * FROM lines ORDER BY id")]
+        last = self._all("SELECT result_digest FROM revisions WHERE state = 'done' ORDER BY id DESC LIMIT 1")
+        return JournalView(
+            digest=last[0]["result_digest"] if last else EMPTY_DIGEST,
+            unfinished=bool(self._all("SELECT 1 FROM revisions WHERE state = 'prepared'")),
+            lines=tuple(line for removed, line in lines if removed is None),
+            gone=tuple(
+                line for removed, line in reversed(lines) if removed is not None and line.text != FORGOTTEN
+            ),
+            next_line_id=max((line.id for _, line in lines), default=0) + 1,
+        )
+
+    def line(self, line_id: int) -> tuple[Line, bool]:
+        """The line and whether it is in the memory. Raises InvalidInput for an id that never was."""
+        found = self._all("SELECT * FROM lines WHERE id = ?", line_id)
+        if not found:
+            raise InvalidInput(
+                f"there is no line {line_id}", "`edgemem memory show` lists the lines with their ids"
+            )
+        return rows.line_value(found[0]), found[0]["removed"] is None
+
+    def source_turns(self, line_id: int) -> list[Turn]:
+        found = self._all(
+            "SELECT turns.* FROM turns JOIN sources ON turn_id = turns.id WHERE line_id = ? ORDER BY turns.id",
+            line_id,
+        )
+        return [rows.turn_value(row) for row in found]
+
+    def set_pinned(self, line_id: int, pinned: bool) -> None:
+        self._db.execute("UPDATE lines SET pinned = ? WHERE id = ?", (int(pinned), line_id))
+
+    # Revisions -------------------------------------------------------------------------------------------------
+
+    def prepare(self, revision: Revision, text: str | None, folded: Iterable[int]) -> Revision:
+        """Record a revision to come and fold its turns. `text` is the whole new file, None if it stays as it is.
+
+        Raises StoreBusy (and the caller's transaction ends) when one of the turns is folded already.
+        """
+        row = {
+            "created": rows.time_text(revision.created),
+            "cause": revision.cause,
+            "state": "prepared",
+            "operations": rows.storable(rows.operations_text(revision.operations)),
+            "base_digest": revision.base_digest,
+            "result_digest": revision.result_digest,
+            "result_text": text,
+            "policy": revision.policy,
+            "model_digest": revision.model_digest,
+            "prompt_digest": revision.prompt_digest,
+            "undoes": revision.undoes,
+            "stats": rows.stats_text(revision.stats),
+            "rejected": rows.storable(rows.rejected_text(revision.rejected)),
+            "note": rows.storable(revision.note),
+        }
+        revision_id = self._insert("revisions", row)
+        self._db.executemany("INSERT INTO folded VALUES (?, ?)", [(turn_id, revision_id) for turn_id in folded])
+        return replace(revision, id=revision_id, state="prepared")
+
+    def finish(self, revision: Revision) -> Revision:
+        """The file now is what the revision says: bring the lines up to it and mark it done."""
+        for operation in revision.operations:
+            self._apply(operation, revision.id)
+        if revision.cause == "rebuild":  # everything is to be learned again
+            self._db.execute("DELETE FROM folded WHERE revision_id <> ?", (revision.id,))
+            self._db.execute("DELETE FROM attempts")
+        self._db.execute("UPDATE revisions SET state = 'done' WHERE id = ?", (revision.id,))
+        return replace(revision, state="done")
+
+    def _apply(self, operation: Operation, revision_id: int) -> None:
+        if operation.kind == "delete":
+            self._db.execute("UPDATE lines SET removed = ? WHERE id = ?", (revision_id, operation.line_id))
+            return
+        self._db.execute(
+            "INSERT INTO lines (id, section, text, origin) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " section = excluded.section, text = excluded.text, origin = excluded.origin, removed = NULL",
+            (operation.line_id, operation.section, rows.storable(operation.text), operation.origin),
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO sources VALUES (?, ?)",
+            [(operation.line_id, turn) for turn in operation.sources],
+        )
+
+    def cancel(self, revision_id: int, successor_id: int | None = None) -> None:
+        """Take a prepared revision back: its turns are pending again, or folded by `successor_id`."""
+        if successor_id is None:
+            self._db.execute("DELETE FROM folded WHERE revision_id = ?", (revision_id,))
+        self._db.execute("UPDATE folded SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
+        self._db.execute("DELETE FROM revisions WHERE id = ? AND state = 'prepared'", (revision_id,))
+
+    def prepared(self) -> Revision | None:
+        """The revision that was begun and not finished."""
+        found = self._all("SELECT * FROM revisions WHERE state = 'prepared' ORDER BY id LIMIT 1")
+        return rows.revision_value(found[0]) if found else None
+
+    def revisions(self, limit: int | None = None) -> list[Revision]:
+        """Newest first."""
+        found = self._all("SELECT * FROM revisions ORDER BY id DESC LIMIT ?", -1 if limit is None else limit)
+        return [rows.revision_value(row) for row in found]
+
+    def revision(self, revision_id: int) -> Revision:
+        found = self._all("SELECT * FROM revisions WHERE id = ?", revision_id)
+        if not found:
+            raise InvalidInput(f"there is no revision {revision_id}", "`edgemem memory history` lists them")
+        return rows.revision_value(found[0])
+
+    def touching(self, line_id: int) -> list[Revision]:
+        """Revisions with an operation on the line, oldest first."""
+        found = self._all(
+            "SELECT * FROM revisions WHERE EXISTS (SELECT 1 FROM json_each(operations)"
+            " WHERE json_extract(value, '$.line_id') = ?) ORDER BY id",
+            line_id,
+        )
+        return [rows.revision_value(row) for row in found]
+
+    def text_of(self, revision_id: int) -> str:
+        """The file as it was after the revision; 0 is before the first."""
+        found = self._all(
+            "SELECT result_text FROM revisions WHERE id <= ? AND result_text IS NOT NULL ORDER BY id DESC LIMIT 1",
+            revision_id,
+        )
+        return str(found[0]["result_text"]) if found else ""
+
+    # Forgetting ------------------------------------------------------------------------------------------------
+
+    def erase(self, erasure: Erasure) -> tuple[int, int]:
+        """Take what is to be forgotten out of every row. Returns how many turns and revisions were changed."""
+        chats: dict[int, list[Turn]] = {}
+        for row in self._all("SELECT * FROM turns ORDER BY id"):
+            chats.setdefault(row["chat_id"], []).append(rows.turn_value(row))
+        sources = {turn.id for line_id in erasure.line_ids for turn in self.source_turns(line_id)}
+        turns = {one for chat in chats.values() for one in turns_to_erase(chat, erasure, sources)}
+        for turn_id in turns:
+            self._db.execute("UPDATE turns SET text = ? WHERE id = ?", (FORGOTTEN, turn_id))
+        self._db.execute("UPDATE attempts SET error = ''")  # it may quote a turn or a model's answer
+        for line_id in erasure.line_ids:
+            self._db.execute("UPDATE lines SET text = ? WHERE id = ?", (FORGOTTEN, line_id))
+        changed = 0
+        for row in self._all("SELECT * FROM revisions"):
+            new = erasure.revision(row)
+            if new != row:
+                changed += 1
+                values = [new[column] for column in _ERASED_COLUMNS]
+                sets = ", ".join(f"{column} = ?" for column in _ERASED_COLUMNS)
+                self._db.execute(f"UPDATE revisions SET {sets} WHERE id = ?", (*values, row["id"]))
+        return len(turns), changed
+
+    def compact(self) -> None:
+        """Rewrite the file so that nothing deleted is left in it or in the write-ahead log."""
+        with self._threads, _translated(self._path):
+            for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                self._db.execute(statement).fetchall()
+
+    def _insert(self, table: str, row: dict[str, Any]) -> int:
+        marks = ", ".join("?" * len(row))
+        cursor = self._db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+        return int(cursor.lastrowid or 0)
+
+    def _all(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        cursor = self._db.execute(statement, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+_SET_ASIDE = "SELECT turn_id FROM folded WHERE revision_id IN (SELECT id FROM revisions WHERE cause = 'set_aside')"

@@ -1,0 +1,56 @@
+"""What the store gives back beyond the shared values. Frozen, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from edgemem.values import Line, Origin, Revision, Turn
+
+FORGOTTEN = "[forgotten]"
+"""Stands where a text was that the person had forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatInfo:
+    """One chat. `pending` counts its user turns that no revision has folded yet."""
+
+    id: int
+    kind: str
+    started: datetime
+    ended: datetime | None
+    turns: int
+    pending: int
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LineHistory:
+    """Why a line is there: what touched it, oldest first, and the user turns it rests on."""
+
+    line: Line
+    present: bool
+    origin: Origin
+    revisions: tuple[Revision, ...]
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What `forget` did. `bytes_left` counts places where the words still stand (0 is right)."""
+
+    lines: int
+    turns: int
+    revisions: int
+    bytes_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """The journal's idea of the memory at one moment: `digest` is that of the last finished revision's text."""
+
+    digest: str
+    unfinished: bool
+    lines: tuple[Line, ...]
+    gone: tuple[Line, ...]
+    next_line_id: int

@@ -1,0 +1,387 @@
+"""One user's memory and journal on disk: the store that the rest of edgemem uses.
+
+Ties file, journal and locks together. Several processes may use one user at once; each change happens under the
+user's lock. Does not know models, prompts or budgets.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edgemem.errors import InvalidInput, MemoryUnreadable, StoreBusy, StoreWriteFailed
+from edgemem.memory.document import Document, clean_text, parse, render, updated_stamp, without_stamp
+from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
+from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
+from edgemem.store.folder import UserFolder
+from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
+from edgemem.store.journal import Journal
+from edgemem.store.names import check_user_name
+from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory
+from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _no_step(name: str) -> None:
+    """Nothing waits for the protocol's steps, except tests that end the process there."""
+
+
+def open_store(
+    data_dir: Path,
+    user: str,
+    *,
+    read_only: bool = False,
+    now: Callable[[], datetime] = utc_now,
+    step: Callable[[str], None] = _no_step,
+) -> UserStore:
+    """The store of `user` under `data_dir`; what a dead process left unfinished is finished.
+
+    Nothing is made on disk before the first write. With `read_only` no byte ever changes (a hand edit is read but
+    not recorded) and every change raises StoreWriteFailed. Raises InvalidInput for the name, JournalUnusable.
+    """
+    folder = UserFolder(data_dir, check_user_name(user), read_only=read_only, now=now, step=step)
+    # What cannot be finished now (disk full, file unreadable) is tried again, and said, by the next change.
+    with suppress(StoreWriteFailed, MemoryUnreadable, StoreBusy):
+        folder.finish_unfinished()
+    return UserStore(folder)
+
+
+class UserStore:
+    """Memory and journal of one user; get one from `open_store`. Threads may share it. Close it when done."""
+
+    def __init__(self, folder: UserFolder) -> None:
+        self._folder = folder
+        self.user = folder.user
+        self.folder = folder.path
+
+    def close(self) -> None:
+        """Give back the journal and the marks of open chats. Closing twice is fine."""
+        self._folder.close()
+
+    def __enter__(self) -> UserStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Memory ----------------------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """memory.md as it is (LF endings), empty without one. Raises MemoryUnreadable."""
+        return self._folder.file.read()
+
+    def read(self) -> Memory:
+        """The memory now. A hand edit since the last revision is recorded as a revision first (cause `edit`).
+
+        Where nothing can be written (disk full, read-only folder) the memory is read all the same. Raises
+        MemoryUnreadable, JournalUnusable.
+        """
+        try:
+            return self._folder.read()
+        except StoreWriteFailed:
+            return self._folder.look()
+
+    def commit(
+        self,
+        operations: Iterable[Operation],
+        *,
+        base: Memory,
+        cause: Cause,
+        folded: Iterable[int] = (),
+        policy: str = "",
+        model_digest: str = "",
+        prompt_digest: str = "",
+        stats: Stats | None = None,
+        rejected: Sequence[Rejected] = (),
+        note: str = "",
+        undoes: int | None = None,
+    ) -> Revision:
+        """Change the memory by `operations`, decided on `base`, and mark the turns in `folded` as learned: both or
+        neither. The revision returned has the operations that were carried out; others are in its `rejected`.
+
+        If the memory moved since `base`, operations are carried over by line id; hand edits win. Raises StoreBusy
+        when one of the turns is folded already, StoreWriteFailed, MemoryUnreadable: nothing changed then.
+        """
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            wanted, late = without_conflicts(operations, base.lines, current)
+            applied = self._apply(current, wanted)
+            draft = replace(
+                self._draft(cause, current, applied),
+                policy=policy,
+                model_digest=model_digest,
+                prompt_digest=prompt_digest,
+                undoes=undoes,
+                stats=stats or Stats(),
+                rejected=(*rejected, *late, *nothing_to_do(applied.skipped)),
+                note=note,
+            )
+            return protocol.write(draft, applied.document, folded)
+
+    def _apply(self, current: Memory, operations: Iterable[Operation]) -> Applied:
+        with self._folder.journal().view():
+            next_id = self._folder.journal().memory_view().next_line_id
+        # A hand edit that is only whitespace is settled by now, so every id in `current` is below next_id.
+        return apply_all(current.document, current.lines, operations, next_id)
+
+    def _draft(self, cause: Cause, current: Memory, applied: Applied) -> Revision:
+        digest = current.digest
+        return Revision(0, self._folder.now(), cause, "prepared", applied.done, digest, digest)
+
+    def undo(self, revision_id: int | None = None) -> Revision:
+        """Take a revision back (without an id, the newest one that was not taken back yet), by line id, on today's
+        memory. Its turns stay folded. The undo is a revision too, so it can be undone. Raises InvalidInput."""
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            for target in self._undoable() if revision_id is None else [self.revision(revision_id)]:
+                wanted = [operation for operation in inverse(target.operations) if operation.text != FORGOTTEN]
+                applied = self._apply(current, wanted)
+                if applied.done:
+                    break
+            else:
+                which = "any revision" if revision_id is None else f"revision {revision_id}"
+                raise InvalidInput(f"nothing of {which} is left to undo", "see `edgemem memory history`")
+            exact = self._text_before(target, current, applied)
+            draft = replace(self._draft("undo", current, applied), undoes=target.id)
+            document = applied.document if exact is None else exact
+            return protocol.write(draft, document, stamp=exact is None or updated_stamp(exact) != "")
+
+    def _undoable(self) -> list[Revision]:
+        """Revisions that still stand, newest first; an undo stands for the revision that it took back."""
+        undone: set[int] = set()
+        standing: list[Revision] = []
+        for revision in self.revisions():
+            if revision.id in undone:
+                continue
+            if revision.undoes is not None:
+                undone.add(revision.undoes)
+            elif revision.operations and revision.cause != "forget":
+                standing.append(revision)
+        return standing
+
+    def _text_before(self, target: Revision, current: Memory, applied: Applied) -> Document | None:
+        """The file byte for byte as it was before `target`, if nothing but the stamp changed since."""
+        before, after = parse(self._text_at(target.id - 1)), parse(self._text_at(target.id))
+        if (
+            without_stamp(after) != without_stamp(current.document)
+            or digest_of(render(before)) != target.base_digest
+        ):
+            return None
+        told = sorted((fact.section, fact.text) for fact in before.facts)
+        return before if told == sorted((line.section, line.text) for line in applied.lines) else None
+
+    def reset_for_rebuild(self) -> None:
+        """Empty the memory, by a revision that can be undone, and make all journalled turns pending again.
+
+        Lines that no turn could bring back stay: pinned, prose, edited by hand, imported, asked for by command.
+        """
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            deletes = [Operation("delete", line.id) for line in current.lines if not self._kept_in_rebuild(line)]
+            applied = self._apply(current, deletes)
+            protocol.write(self._draft("rebuild", current, applied), applied.document)
+
+    def _kept_in_rebuild(self, line: Line) -> bool:
+        if line.protected or line.origin in ("edited", "imported"):
+            return True
+        with self._folder.journal().view():
+            return line.origin == "asked" and not self._folder.journal().source_turns(line.id)
+
+    def set_pinned(self, line_id: int, pinned: bool) -> None:
+        """Keep the line from being changed by the model, or no longer. Raises InvalidInput for an unknown id."""
+        with self._folder.changing() as protocol:
+            protocol.settle()
+            with protocol.journal.change():
+                protocol.journal.line(line_id)
+                protocol.journal.set_pinned(line_id, pinned)
+
+    # Chats -----------------------------------------------------------------------------------------------------
+
+    def start_chat(self, kind: str = "chat") -> int:
+        """Begin a chat, open until `end_chat` or the end of this process."""
+        with self._folder.journal().change():
+            chat_id = self._folder.journal().add_chat(kind, self._folder.now())
+        self._folder.locks.open_chat(chat_id)
+        return chat_id
+
+    def end_chat(self, chat_id: int) -> None:
+        """The chat is over: its turns may be learned by anyone."""
+        with self._folder.journal().change():
+            self._folder.journal().end_chat(chat_id, self._folder.now())
+        self._folder.locks.close_chat(chat_id)
+
+    def is_open(self, chat_id: int) -> bool:
+        """Whether a living process, this one or another, has the chat open."""
+        return not self._folder.read_only and self._folder.locks.is_open(chat_id)
+
+    def add_exchange(
+        self,
+        chat_id: int,
+        user_text: str,
+        reply_text: str,
+        user_time: datetime,
+        reply_time: datetime,
+        stats: Stats,
+    ) -> tuple[Turn, Turn]:
+        """Keep a question and its answer, durably, both or neither. Raises InvalidInput for an unknown chat."""
+        journal = self._folder.journal()
+        with journal.change():
+            question = journal.add_turn(chat_id, "user", user_text, user_time)
+            return question, journal.add_turn(chat_id, "assistant", reply_text, reply_time, stats)
+
+    def add_turn(self, chat_id: int, role: Role, text: str, time: datetime) -> Turn:
+        """Keep one turn, durably. Raises InvalidInput for an unknown chat."""
+        with self._folder.journal().change():
+            return self._folder.journal().add_turn(chat_id, role, text, time)
+
+    def chats(self) -> list[ChatInfo]:
+        """Every chat, oldest first."""
+        chats: list[ChatInfo] = self._folder.ask(lambda journal: journal.chats(), [])
+        return [replace(chat, open=chat.ended is None and self.is_open(chat.id)) for chat in chats]
+
+    def turns(self, chat_id: int) -> list[Turn]:
+        """The turns of a chat, oldest first."""
+        return self._folder.ask(lambda journal: journal.turns(chat_id), [])
+
+    def pending(self, chat_id: int | None = None, *, skip_open_of_others: bool = True) -> list[list[Turn]]:
+        """What is still to be learned, one list per chat, oldest first: from its first unfolded user turn on,
+        without user turns that were folded since and the replies to them.
+
+        Chats that are open, here or elsewhere, are left out, except `chat_id`.
+        """
+        nothing: dict[int, set[int]] = {}
+        unfolded = self._folder.ask(lambda journal: journal.unfolded(), nothing)
+        return [
+            _unlearned(self.turns(chat), user_turns)
+            for chat, user_turns in sorted(unfolded.items())
+            if chat == chat_id or not skip_open_of_others or not self.is_open(chat)
+        ]
+
+    def note_failure(self, turn_ids: Iterable[int], error: str) -> int:
+        """Record that learning these turns failed. Returns how often it has by now."""
+        with self._folder.journal().change():
+            return max((self._folder.journal().note_failure(turn_id, error) for turn_id in turn_ids), default=0)
+
+    def set_aside(self, turn_ids: Iterable[int], note: str) -> Revision:
+        """Stop trying to learn these turns: a revision that folds them and changes nothing."""
+        return self.commit((), base=self.read(), cause="set_aside", folded=turn_ids, note=note)
+
+    def set_aside_turns(self) -> list[Turn]:
+        """Turns that were set aside and not tried again."""
+        return self._folder.ask(lambda journal: journal.set_aside_turns(), [])
+
+    def retry_set_aside(self) -> int:
+        """Make all set-aside turns pending again. Returns how many."""
+        with self._folder.changing() as protocol, protocol.journal.change():
+            return protocol.journal.retry_set_aside()
+
+    def learning(self) -> AbstractContextManager[None]:
+        """While held, no other process learns for this user. Raises StoreBusy at once when one does."""
+        self._folder.journal()
+        return self._folder.locks.learning()
+
+    # History ---------------------------------------------------------------------------------------------------
+
+    def revisions(self, limit: int | None = None) -> list[Revision]:
+        """The recorded changes, newest first."""
+        return self._folder.ask(lambda journal: journal.revisions(limit), [])
+
+    def revision(self, revision_id: int) -> Revision:
+        """One change. Raises InvalidInput when there is none of that id."""
+        found = self._folder.ask(lambda journal: journal.revision(revision_id), None)
+        if found is None:
+            raise InvalidInput("nothing is recorded yet", "`edgemem memory history` lists what is")
+        return found
+
+    def text_of(self, revision_id: int) -> str:
+        """memory.md as that revision left it; 0 is before the first. Raises InvalidInput when there is none."""
+        if revision_id != 0:
+            self.revision(revision_id)
+        return self._text_at(revision_id)
+
+    def _text_at(self, revision_id: int) -> str:
+        return self._folder.ask(lambda journal: journal.text_of(revision_id), "")
+
+    def diff(self, a: int, b: int) -> str:
+        """Unified diff from revision `a` to revision `b`, empty when they left the same text."""
+        before, after = (_rows(self.text_of(one)) for one in (a, b))
+        return "\n".join(difflib.unified_diff(before, after, f"revision {a}", f"revision {b}", lineterm=""))
+
+    def why(self, line_id: int) -> LineHistory:
+        """Where a line comes from, also one that is gone. Raises InvalidInput for an id that never was."""
+        with self._folder.changing() as protocol:
+            current = {line.id: line for line in protocol.settle().lines}
+            journal = protocol.journal
+            with journal.view():
+                line, present = journal.line(line_id)
+                line = current.get(line_id, line)
+                touched, turns = journal.touching(line_id), journal.source_turns(line_id)
+        return LineHistory(line, present, line.origin, tuple(touched), tuple(turns))
+
+    # Forgetting ------------------------------------------------------------------------------------------------
+
+    def forget(self, line_ids: Iterable[int] = (), words: str = "") -> Forgotten:
+        """Erase lines, and all that has `words` in it, from the file and the journal; then search the bytes.
+
+        A line takes every text it ever had and the turns it came from (with their replies) along. This cannot be
+        undone. Raises InvalidInput for an unknown line, or words too short to mean anything.
+        """
+        words, line_ids = clean_text(words), tuple(line_ids)
+        if len(words) < WORDS_MIN_CHARACTERS and (words or not line_ids):
+            raise InvalidInput("nothing to forget was named", "give line ids, or words of two letters and more")
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            journal = protocol.journal
+            with journal.view():
+                erasure = _erasure(journal, current, line_ids, words)
+            deletes = [Operation("delete", line.id) for line in current.lines if line.id in erasure.line_ids]
+            applied = self._apply(current, deletes)
+            protocol.write(self._draft("forget", current, applied), applied.document)
+            with journal.change():
+                turns, revisions = journal.erase(erasure)
+            journal.compact()
+            left = self._count_left(erasure)
+        return Forgotten(len(erasure.line_ids), turns, revisions, left)
+
+    def _count_left(self, erasure: Erasure) -> int:
+        remaining = self.text()
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return sum(erasure.count_left(path.read_bytes(), remaining) for path in files)
+
+
+def _erasure(journal: Journal, current: Memory, line_ids: Sequence[int], words: str) -> Erasure:
+    """The lines meant, present or gone, with every text they ever had."""
+    for line_id in line_ids:
+        journal.line(line_id)
+    view = journal.memory_view()
+    by_words = Erasure(frozenset(), frozenset(), words)
+    known = [*view.lines, *view.gone, *current.lines]
+    chosen = {*line_ids, *(line.id for line in known if by_words.mentions_words(line.text))}
+    texts = {line.text for line in known if line.id in chosen}
+    for line_id in chosen:
+        for operation in (one for revision in journal.touching(line_id) for one in revision.operations):
+            if operation.line_id == line_id:
+                texts |= {operation.text, operation.old_text}
+    return Erasure(frozenset(chosen), frozenset(texts - {"", FORGOTTEN}), words)
+
+
+def _rows(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _unlearned(turns: Sequence[Turn], unfolded: set[int]) -> list[Turn]:
+    """The unfolded user turns with what was said after each."""
+    kept: list[Turn] = []
+    keep = False
+    for turn in turns:
+        keep = turn.id in unfolded if turn.role == "user" else keep
+        if keep:
+            kept.append(turn)
+    return kept
