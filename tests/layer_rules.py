@@ -50,7 +50,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "sqlite_utils": ("store.journal",),
     "huggingface_hub": ("catalogue.hub",),
     "llama_cpp": ("engines.llama_binding",),
-    "typer": ("cli", "cli.*"),
+    "typer": ("cli", "cli.*", "__main__"),
     "click": ("cli", "cli.*"),
     "rich": ("cli", "cli.*"),
     "prompt_toolkit": ("cli", "cli.*"),

@@ -159,7 +159,7 @@ def test_demo_installs_once_and_passes_arguments_and_exit_code_through(machine: 
     (site / "pip.py").write_text(FAKE_PIP)
     for _ in range(2):
         done = machine.run("demo", "--data", "a b", CMAKE_ARGS="-DGGML_CUDA=on")
-        assert (done.returncode, done.stdout) == (7, "[demo][--data][a b]")
+        assert (done.returncode, done.stdout) == (7, "[demo][--data][a b]"), done.stderr
     assert installed(machine) == [f"{machine.root} -DGGML_CUDA=on -DLLAVA_BUILD=OFF"]
 
 
