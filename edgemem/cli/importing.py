@@ -1,0 +1,65 @@
+"""Reading lines to import: our JSON export, a memory.md, or a plain list (a pasted dump of another assistant)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgemem.errors import InvalidInput
+from edgemem.memory.document import parse, section_name
+from edgemem.values import SECTIONS, Operation
+
+MOST_BYTES = 1 << 20
+"""As for memory.md: more than this is no list of facts."""
+
+
+def read_lines(file: str) -> list[Operation]:
+    """Add operations (origin `imported`) for the facts in `file` (`-`: stdin).
+
+    Raises InvalidInput when it cannot be read, is too large, not UTF-8, or JSON that is not our export.
+    """
+    text = _read(file)
+    if text.lstrip().startswith(("{", "[")):
+        return _from_json(file, text)
+    facts = parse(text).facts
+    bullets = [fact for fact in facts if not fact.prose]
+    if bullets:
+        return [_adding(fact.section, fact.text) for fact in facts]
+    return [_adding("", row.strip()) for row in text.splitlines() if row.strip() and not row.startswith("#")]
+
+
+def _read(file: str) -> str:
+    try:
+        data = sys.stdin.buffer.read(MOST_BYTES + 1) if file == "-" else _head(Path(file).expanduser())
+        if len(data) > MOST_BYTES:
+            raise InvalidInput(f"{file} is larger than 1 MiB", "import a shorter list")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}", "check the path") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file} is not UTF-8 (byte {error.start})", "save it as UTF-8") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(MOST_BYTES + 1)
+
+
+def _from_json(file: str, text: str) -> list[Operation]:
+    try:
+        data: Any = json.loads(text)
+        rows = data["lines"] if isinstance(data, dict) else data
+        return [
+            _adding("", row) if isinstance(row, str) else _adding(str(row.get("section", "")), str(row["text"]))
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(
+            f"{file} is JSON, but no list of lines", 'give our export: {"lines": [{"section": ..., "text": ...}]}'
+        ) from error
+
+
+def _adding(section: str, text: str) -> Operation:
+    return Operation("add", section=section_name(section) or SECTIONS[0], text=text, origin="imported")

@@ -1,0 +1,67 @@
+"""Opens what a command works on. The one seam where a test (or an embedder) puts another assistant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edgemem.cli.options import Run
+from edgemem.cli.output import Report
+from edgemem.places import Places, places
+from edgemem.settings import Settings
+
+if TYPE_CHECKING:
+    from edgemem.assistant import Assistant
+    from edgemem.store import UserStore
+
+
+def open_from_settings(settings: Settings, progress: Report | None, temporary: bool = False) -> Assistant:
+    """An assistant as the settings say. A temporary one changes no byte on disk. Raises as `open_assistant`."""
+    from edgemem.assistant import open_assistant
+
+    return open_assistant(
+        settings.user,
+        model=settings.model,
+        data_dir=settings.data_dir,
+        policy=settings.policy,
+        device=settings.device,
+        gpu_layers=settings.gpu_layers,
+        context_tokens=settings.context_tokens,
+        threads=settings.threads,
+        offline=settings.offline,
+        budget_tokens=settings.budget_tokens,
+        temporary=temporary,
+        progress=progress,
+    )
+
+
+assistant_opener: Callable[[Settings, Report | None, bool], Assistant] = open_from_settings
+
+
+def new_assistant(run: Run, settings: Settings, temporary: bool = False) -> Assistant:
+    """An assistant that the caller closes. Checking a model's digest for the first time shows its progress."""
+    with run.output.progress("bytes") as report:
+        return assistant_opener(settings, report, temporary)
+
+
+@contextmanager
+def assistant_for(run: Run, temporary: bool = False) -> Iterator[Assistant]:
+    """The assistant of this run, closed afterwards."""
+    assistant = new_assistant(run, run.settings, temporary)
+    try:
+        yield assistant
+    finally:
+        assistant.close()
+
+
+def store_for(run: Run) -> UserStore:
+    """The user's memory and journal, without a model; closed when the run ends."""
+    from edgemem.store import open_store
+
+    return run.closing.enter_context(open_store(places_for(run).data, run.settings.user))
+
+
+def places_for(run: Run) -> Places:
+    """The folders of this run."""
+    return places(run.settings.data_dir)
