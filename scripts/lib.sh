@@ -58,7 +58,7 @@ check_compiler() {
     for name in ${CXX:+"$CXX"} c++ g++ clang++; do
         # CXX may carry flags, so it is split on purpose.
         # shellcheck disable=SC2086
-        if echo 'int main() { return 0; }' | $name -x c++ -fsyntax-only - >/dev/null 2>&1; then
+        if $name -x c++ -fsyntax-only - >/dev/null 2>&1 <<<'int main() { return 0; }'; then
             return
         fi
     done

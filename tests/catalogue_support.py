@@ -1,4 +1,4 @@
-"""What the catalogue's tests share: a hub stand-in on the loopback, wheels, a small GGUF, calls in a fresh process."""
+"""What the catalogue's tests share: a hub stand-in on the loopback, wheels, a small GGUF, calls in a process."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,20 +22,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SMALL_MODEL = "smollm2-135m"
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
+# What .ci/run says about this run: the repository's place, and whether the installed package is meant.
+SOURCE = os.environ.get("EDGEMEM_SOURCE", "")
+INSTALLED = os.environ.get("EDGEMEM_TEST_INSTALLED") == "1"
+
 # The environment as the person has it: what fetching the small model runs with.
 PERSONS_ENVIRONMENT = dict(os.environ)
 
 # huggingface_hub reads its variables when it is imported, so they have to be right before any test runs.
 _HUB_HOME = tempfile.TemporaryDirectory(prefix="edgemem-tests-hf-")
-for _name in list(os.environ):
-    if _name.startswith(("EDGEMEM_", "HF_", "HUGGINGFACE_")) and not _name.startswith(("EDGEMEM_TEST_", "EDGEMEM_SOURCE")):
-        del os.environ[_name]
+for _name in [name for name in os.environ if name.startswith(("EDGEMEM_", "HF_", "HUGGINGFACE_"))]:
+    del os.environ[_name]
 os.environ["HF_HOME"] = _HUB_HOME.name
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """EDGEMEM_TEST_INSTALLED=1 promises that the tests meet the installed package, not a source folder."""
-    if os.environ.get("EDGEMEM_TEST_INSTALLED") == "1":
+    if INSTALLED:
         spec = find_spec("edgemem")
         origin = str(spec.origin) if spec else "nowhere"
         if "site-packages" not in origin:
@@ -72,7 +74,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hf_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty Hugging Face home for child processes (in this process the library has read its variables already)."""
+    """An empty Hugging Face home for child processes (here the library has read its variables already)."""
     folder = tmp_path / "hf"
     folder.mkdir()
     monkeypatch.setenv("HF_HOME", str(folder))
@@ -82,14 +84,14 @@ def hf_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def source_root() -> Path:
     """The repository: above this file, or EDGEMEM_SOURCE where the tests run outside of it."""
-    root = Path(os.environ.get("EDGEMEM_SOURCE") or Path(__file__).resolve().parents[1])
+    root = Path(SOURCE or Path(__file__).resolve().parents[1])
     if not (root / "pyproject.toml").is_file():
         pytest.fail(f"{root} is not the repository; set EDGEMEM_SOURCE to it")
     return root
 
 
 @pytest.fixture(scope="session")
-def smollm2_path() -> Iterator[Path]:
+def smollm2_path() -> Path:
     """The small real model, fetched by the shipped command if it is not on this machine.
 
     Without it the test is skipped on a person's machine and fails where CI=true.
@@ -106,4 +108,4 @@ def smollm2_path() -> Iterator[Path]:
         if done.returncode:
             problem = f"{SMALL_MODEL} is not to be had: {done.stderr.strip()[-2000:]}"
             pytest.fail(problem) if os.environ.get("CI") == "true" else pytest.skip(problem)
-    yield Path(done.stdout.strip())
+    return Path(done.stdout.strip())

@@ -33,6 +33,9 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("places", 2),
     ("machine", 2),
     ("settings", 2),
+    ("demo", 2),
+    ("demo.*", 2),
+    ("opening", 3),
     ("assistant", 3),
     ("assistant.*", 3),
     ("cli", 4),
@@ -47,7 +50,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "sqlite_utils": ("store.journal",),
     "huggingface_hub": ("catalogue.hub",),
     "llama_cpp": ("engines.llama_binding",),
-    "typer": ("cli", "cli.*"),
+    "typer": ("cli", "cli.*", "__main__"),
     "click": ("cli", "cli.*"),
     "rich": ("cli", "cli.*"),
     "prompt_toolkit": ("cli", "cli.*"),
@@ -61,10 +64,11 @@ HOMES: Mapping[str, tuple[str, ...]] = {
 }
 
 # Standard modules that speak to a network. urllib.parse only reads text, so it is not among them.
-NETWORK = frozenset(
-    "aiohttp asyncio ftplib http.client http.server httpx imaplib poplib requests smtplib socket socketserver ssl "
-    "telnetlib urllib urllib.error urllib.request urllib.response urllib3 websockets xmlrpc".split()
-)
+NETWORK = {
+    *("aiohttp", "asyncio", "ftplib", "http.client", "http.server", "httpx", "imaplib", "poplib", "requests"),
+    *("smtplib", "socket", "socketserver", "ssl", "telnetlib", "urllib", "urllib.error", "urllib.request"),
+    *("urllib.response", "urllib3", "websockets", "xmlrpc"),
+}
 NETWORK_HOMES = ("catalogue", "catalogue.*")
 PRINTING_HOMES = ("cli", "cli.*")
 PARTS = ("bench", "export")  # parts beside the runtime, which only the command line mounts
@@ -120,7 +124,9 @@ def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[Import]:
 
 def _prints(tree: ast.AST) -> tuple[int, ...]:
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return tuple(sorted(call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"))
+    return tuple(
+        sorted(call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print")
+    )
 
 
 def read_package(folder: Path, name: str = "edgemem", leave_out: tuple[str, ...] = ()) -> dict[str, Module]:

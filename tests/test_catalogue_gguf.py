@@ -46,7 +46,8 @@ PAIRS: list[Pair] = [
     ("tokenizer.ggml.tokens", ARRAY, u32(STRING) + u64(3) + text("a") + text("b") + text("cc")),
     ("tokenizer.chat_template", STRING, text("{{ messages }}")),
 ]
-TENSORS = [("token_embd.weight", (32, 3), 0, 384), ("output.weight", (32, 3), 8, 102)]  # name, shape, type, bytes
+Tensor = tuple[str, tuple[int, ...], int, int]  # name, shape, type, bytes
+TENSORS: list[Tensor] = [("token_embd.weight", (32, 3), 0, 384), ("output.weight", (32, 3), 8, 102)]
 
 
 def padded(size: int, alignment: int = 32) -> int:
@@ -59,7 +60,7 @@ def gguf(
     magic: bytes = b"GGUF",
     version: bytes = u32(3),
     keys: int | None = None,
-    tensors: list[tuple[str, tuple[int, ...], int, int]] = TENSORS,
+    tensors: list[Tensor] = TENSORS,
     tensor_count: int | None = None,
     offsets: tuple[int, ...] | None = None,
 ) -> bytes:

