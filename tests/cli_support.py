@@ -6,12 +6,15 @@ list of answers, EDGEMEM_TEST_DELAY_S: seconds per word, EDGEMEM_TEST_UPDATE_DEL
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,9 @@ def answers_file(folder: Path, *answers: str) -> str:
     return f"scripted:{file}"
 
 
-def edgemem(*arguments: str, text: str = "", code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def edgemem(
+    *arguments: str, text: str = "", code: int | None = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line with `text` on stdin; fails when the exit code is another than `code`."""
     done = subprocess.run(
         [sys.executable, "-m", "edgemem", *arguments],
@@ -45,6 +50,34 @@ def edgemem(*arguments: str, text: str = "", code: int | None = 0, **environment
     if code is not None:
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command wrote."""
+
+    out: str
+    err: str
+
+    @property
+    def values(self) -> Any:
+        """The one JSON object on stdout."""
+        return json.loads(self.out)
+
+
+def call(*arguments: str, text: str = "", code: int = 0) -> Said:
+    """As `edgemem`, but in this process: quicker, and coverage and assertions reach it."""
+    from edgemem.__main__ import run
+
+    out, err, stdin = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode("utf-8")), "utf-8")
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            found = run(list(arguments))
+    finally:
+        sys.stdin = stdin
+    assert found == code, f"exit {found}\n{out.getvalue()}\n{err.getvalue()}"
+    return Said(out.getvalue(), err.getvalue())
 
 
 class SlowSession(ScriptedSession):
@@ -68,7 +101,9 @@ class SlowEngine(ScriptedEngine):
 
 def _slow_assistant(settings: Settings, progress: Report | None, temporary: bool) -> Assistant:
     answers = json.loads(os.environ["EDGEMEM_TEST_ANSWERS"])
-    return open_assistant(settings.user, engine=SlowEngine(answers), data_dir=settings.data_dir, temporary=temporary)
+    return open_assistant(
+        settings.user, engine=SlowEngine(answers), data_dir=settings.data_dir, temporary=temporary
+    )
 
 
 if __name__ == "__main__":
