@@ -1,4 +1,4 @@
-"""A conversation: reading and answering, and learning when nobody waits for an answer. (Commands: chat_commands.)"""
+"""A conversation: reading and answering, and learning when nobody waits for an answer. Commands: chat_commands."""
 
 from __future__ import annotations
 
