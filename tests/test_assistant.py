@@ -351,7 +351,7 @@ def adversarial(prompt: str) -> str:
         return "\n".join(random_.choice(kinds) + " ".join(random_.choices(words, k=40)) for _ in range(9))
     if "New memory:" in prompt:
         message = prompt.rsplit("User: ", 1)[1].split("</conversation>")[0].split()
-        return "\n".join(f"- [About] {' '.join(random_.choices(message, k=30))}" for _ in range(50))
+        return "\n".join(f"- [About] {' '.join(random_.choices(message, k=60))}" for _ in range(26))
     return "answer " * random_.randint(1, 400)
 
 
