@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, StoreBusy, UpdateFailed
+from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFailed
 from edgemem.memory.check import Checked, check, within_budget
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts, load_prompts
 from edgemem.prompting.think import ThinkFilter
-from edgemem.store.user_store import Forgotten, UserStore, open_store
+from edgemem.store.records import Forgotten
+from edgemem.store.user_store import UserStore, open_store
 from edgemem.values import (
     BUDGET_TOKENS,
     Line,

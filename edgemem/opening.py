@@ -53,8 +53,8 @@ def open_model(
     header = check_gguf(found.path)
     card = found.card
     wanted = context_tokens or (card.context_tokens if card else 0) or DEFAULT_CONTEXT_TOKENS
-    if context_tokens is None and header.context_length:
-        wanted = min(wanted, header.context_length)
+    if context_tokens is None and header.context_tokens:
+        wanted = min(wanted, header.context_tokens)
     engine = open_engine(
         found.path,
         digest=found.sha256,

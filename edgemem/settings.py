@@ -191,9 +191,7 @@ def write_user_value(path: Path, key: str, value: str) -> None:
         temporary.chmod(0o600)
         temporary.replace(path)
     except OSError as error:
-        raise StoreWriteFailed(
-            f"cannot write {path}: {error.strerror}", "check the folder's permissions"
-        ) from error
+        raise StoreWriteFailed(f"cannot write {path}: {error.strerror}", "check the folder's permissions") from error
 
 
 Layer = dict[str, tuple[Any, str]]
@@ -227,9 +225,7 @@ def _read_file(path: Path) -> Layer:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"{path} is not valid TOML: {error}", "correct the line, or move the file away"
-        ) from error
+        raise InvalidInput(f"{path} is not valid TOML: {error}", "correct the line, or move the file away") from error
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
     for key in data:

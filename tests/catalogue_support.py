@@ -192,9 +192,7 @@ class Machine:
         return self.folder / "config"
 
     def variables(self) -> dict[str, str]:
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGINGFACE", "PIP_"))
-        }
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGINGFACE", "PIP_"))}
         own = {
             "HF_HOME": str(self.folder / "hf"),
             "PIP_CONFIG_FILE": os.devnull,

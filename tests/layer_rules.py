@@ -124,9 +124,7 @@ def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[Import]:
 
 def _prints(tree: ast.AST) -> tuple[int, ...]:
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return tuple(
-        sorted(call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print")
-    )
+    return tuple(sorted(call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"))
 
 
 def read_package(folder: Path, name: str = "edgemem", leave_out: tuple[str, ...] = ()) -> dict[str, Module]:

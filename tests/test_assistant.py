@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,9 @@ def test_a_chat_only_grows_at_its_end(opened: Opener) -> None:
         chat = assistant.open_chat()
         stats = [list(chat.reply(f"message {number}"))[-1].stats for number in range(4)]
         assert [s.cached_tokens > 0 for s in stats if s] == [False, True, True, True]
-        for before, after in zip(stats, stats[1:], strict=False):
-            assert before and after
+        for before, after in pairwise(stats):
+            assert before is not None
+            assert after is not None
             assert after.cached_tokens == before.prompt_tokens + before.output_tokens
 
 
@@ -312,7 +314,9 @@ def test_a_chat_longer_than_a_chunk_is_folded_in_parts(opened: Opener) -> None:
 
 
 def test_overwrite_takes_the_reply_as_the_next_memory(opened: Opener) -> None:
-    replies = iter(["- [Preferences] Likes mountain tea", "- [Preferences] Likes mountain tea\n- [About] Lives in Porto"])
+    replies = iter(
+        ["- [Preferences] Likes mountain tea", "- [Preferences] Likes mountain tea\n- [About] Lives in Porto"]
+    )
 
     def model(prompt: str) -> str:
         return next(replies) if "New memory:" in prompt else "Fine."
@@ -351,14 +355,16 @@ def adversarial(prompt: str) -> str:
         return "\n".join(random_.choice(kinds) + " ".join(random_.choices(words, k=40)) for _ in range(9))
     if "New memory:" in prompt:
         message = prompt.rsplit("User: ", 1)[1].split("</conversation>")[0].split()
-        return "\n".join(f"- [About] {' '.join(random_.choices(message, k=30))}" for _ in range(50))
+        return "\n".join(f"- [About] {' '.join(random_.choices(message, k=60))}" for _ in range(26))
     return "answer " * random_.randint(1, 400)
 
 
 @pytest.mark.parametrize("policy", ["edits", "overwrite"])
 def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: str) -> None:
     random_ = random.Random(5)
-    vocabulary = [f"{a}{b}{c}" for a in "bdfglmprst" for b in ("an", "or", "il", "ut") for c in ("ta", "ver", "mo", "dic")]
+    vocabulary = [
+        f"{a}{b}{c}" for a in "bdfglmprst" for b in ("an", "or", "il", "ut") for c in ("ta", "ver", "mo", "dic")
+    ]
     with opened(adversarial, policy=policy) as assistant:
         sizes = []
         for _ in range(200):
@@ -371,7 +377,9 @@ def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: s
         assert max(sizes) > BUDGET_TOKENS * 3 // 4  # the budget was really under pressure
 
 
-def test_a_memory_edited_over_the_budget_is_kept_and_brought_back_by_the_next_update(opened: Opener, tmp_path: Path) -> None:
+def test_a_memory_edited_over_the_budget_is_kept_and_brought_back_by_the_next_update(
+    opened: Opener, tmp_path: Path
+) -> None:
     with opened() as assistant:
         chat = assistant.open_chat()
         say(chat, "I like mountain tea")

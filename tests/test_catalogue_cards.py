@@ -26,9 +26,7 @@ def write_card(config: Path, name: str, text: str) -> None:
 
 
 def test_the_catalogue_has_these_models() -> None:
-    assert {
-        name: (card.kind, card.policy, card.size_bytes, card.sha256[:8]) for name, card in cards().items()
-    } == {
+    assert {name: (card.kind, card.policy, card.size_bytes, card.sha256[:8]) for name, card in cards().items()} == {
         "minilm-l6": ("encoder", "edits", 22_928_619 + 466_247, "8199be6f"),
         "qwen2.5-coder-0.5b": ("chat", "edits", 491_400_064, "1d961463"),
         "qwen2.5-coder-1.5b": ("chat", "edits", 1_117_320_768, "cc324af0"),

@@ -119,9 +119,7 @@ def test_bytes_after_the_last_tensor_do_no_harm(tmp_path: Path) -> None:
 def test_a_header_longer_than_the_window_is_read(tmp_path: Path) -> None:
     long = text("x" * 70_000)
     tokens = u32(STRING) + u64(40) + long * 40
-    content = gguf(
-        [*replaced("tokenizer.ggml.tokens", ARRAY, tokens), ("other.blob", STRING, text("y" * 3_000_000))]
-    )
+    content = gguf([*replaced("tokenizer.ggml.tokens", ARRAY, tokens), ("other.blob", STRING, text("y" * 3_000_000))])
     header = check_gguf(written(tmp_path, content))
     assert (header.vocabulary, header.tensor_types) == (40, {"F32": 1, "Q8_0": 1})
 
@@ -236,16 +234,12 @@ def test_cut_anywhere_it_is_damaged(tmp_path: Path) -> None:
 )
 @given(
     changes=st.lists(
-        st.tuples(
-            st.integers(0, len(gguf()) - 1), st.sampled_from([0, 1, 8, 9, 127, 128, 255]) | st.integers(0, 255)
-        ),
+        st.tuples(st.integers(0, len(gguf()) - 1), st.sampled_from([0, 1, 8, 9, 127, 128, 255]) | st.integers(0, 255)),
         min_size=1,
         max_size=6,
     )
 )
-def test_changed_bytes_give_our_errors_and_no_large_allocation(
-    tmp_path: Path, changes: list[tuple[int, int]]
-) -> None:
+def test_changed_bytes_give_our_errors_and_no_large_allocation(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     content = bytearray(gguf())
     for place, byte in changes:
         content[place] = byte

@@ -105,9 +105,7 @@ def test_a_server_without_ranges_sends_the_whole_file_again(machine: Machine, hu
 @pytest.mark.parametrize(
     "left", [b"\0" * 1_000, b"\0" * len(CONTENT), CONTENT + b"more"], ids=["short", "same", "long"]
 )
-def test_a_wrong_beginning_is_thrown_away_and_the_download_starts_over(
-    machine: Machine, hub: Hub, left: bytes
-) -> None:
+def test_a_wrong_beginning_is_thrown_away_and_the_download_starts_over(machine: Machine, hub: Hub, left: bytes) -> None:
     partial = machine.partial(CONTENT)
     partial.parent.mkdir(parents=True)
     partial.write_bytes(left)

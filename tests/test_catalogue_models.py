@@ -217,9 +217,7 @@ def test_a_path_is_never_removed(machine: Machine) -> None:
     assert path.exists()
 
 
-def test_without_links_the_file_itself_lies_in_the_snapshot(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_links_the_file_itself_lies_in_the_snapshot(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_DISABLE_SYMLINKS", "1")
     path = cached(machine, CONTENT, "tiny.gguf")
     assert (path.is_symlink(), path.read_bytes()) == (False, CONTENT)
@@ -231,9 +229,7 @@ def test_without_links_the_file_itself_lies_in_the_snapshot(
 def test_too_little_space_is_said_with_numbers(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed) as caught:
         check_space(tmp_path / "not yet", 10**18)
-    assert caught.value.message.startswith(
-        f"Not enough space in {tmp_path / 'not yet'}: the download needs 1,000,000,"
-    )
+    assert caught.value.message.startswith(f"Not enough space in {tmp_path / 'not yet'}: the download needs 1,000,000,")
     assert caught.value.message.endswith(" MB are free.")
 
 

@@ -174,9 +174,7 @@ def test_replacing_changes_one_fact(text: str, pick: int, fact: str) -> None:
     document = parse(text)
     if document.facts and is_fact_text(fact):
         position = pick % len(document.facts)
-        expected = [
-            clean_text(fact) if place == position else old for place, (_, old) in enumerate(told(document))
-        ]
+        expected = [clean_text(fact) if place == position else old for place, (_, old) in enumerate(told(document))]
         assert [new for _, new in told(with_replaced(document, position, fact))] == expected
 
 

@@ -444,9 +444,7 @@ def test_forgotten_words_are_in_no_file_any_more(store: UserStore) -> None:
     store.read()
     store.note_failure([other.id], "the model said: Philippa")
     failed = Operation("add", None, "People", "Philippa is ill")
-    store.commit(
-        [failed, Operation("update", 99, text="Philippa")], base=store.read(), cause="update", note="philippa"
-    )
+    store.commit([failed, Operation("update", 99, text="Philippa")], base=store.read(), cause="update", note="philippa")
     assert b"philippa" in everything(store)
     forgotten = store.forget(words="philippa")
     assert (forgotten.lines, forgotten.turns, forgotten.bytes_left) == (2, 2, 0)
@@ -478,9 +476,7 @@ def test_forgotten_turns_are_not_learned(store: UserStore) -> None:
 
 
 @pytest.mark.parametrize(("line_ids", "words"), [((), ""), ((), " x "), ((1,), "x"), ((5,), "")])
-def test_forgetting_nothing_in_particular_is_refused(
-    store: UserStore, line_ids: tuple[int, ...], words: str
-) -> None:
+def test_forgetting_nothing_in_particular_is_refused(store: UserStore, line_ids: tuple[int, ...], words: str) -> None:
     add(store, "About", "Lives in Bern")
     before = everything(store)
     with pytest.raises(InvalidInput):

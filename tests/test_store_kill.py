@@ -49,9 +49,7 @@ def prepared_user(data: Path) -> Revision:
         chat = store.start_chat()
         store.add_exchange(chat, "exchange to learn", "yes", NOON, NOON, Stats())
         store.end_chat(chat)
-        return store.commit(
-            [Operation("add", None, "Plans", "the marzipan line")], base=store.read(), cause="command"
-        )
+        return store.commit([Operation("add", None, "Plans", "the marzipan line")], base=store.read(), cause="command")
 
 
 @pytest.mark.parametrize("act", ["commit", "undo", "forget"])
@@ -71,9 +69,7 @@ def test_killed_at_each_step_the_change_is_whole_or_not_there(tmp_path: Path, st
         assert len(store.revisions()) == 1 + happened
         if act == "forget":
             assert store.forget(words="marzipan").bytes_left == 0
-            assert b"marzipan" not in b"".join(
-                path.read_bytes() for path in store.folder.rglob("*") if path.is_file()
-            )
+            assert b"marzipan" not in b"".join(path.read_bytes() for path in store.folder.rglob("*") if path.is_file())
 
 
 def stopped(data: Path, step: str) -> None:

@@ -234,9 +234,7 @@ class _Parser:
             member=self._get(raw, "member", str, ""),
             wheel_bytes=self._get(raw, "wheel_bytes", int, 0),
         )
-        if not (
-            mirror.package and mirror.version and mirror.member and mirror.parts > 0 and mirror.part_bytes > 0
-        ):
+        if not (mirror.package and mirror.version and mirror.member and mirror.parts > 0 and mirror.part_bytes > 0):
             _refuse(self._place, "a mirror needs 'package', 'version', 'member', 'parts' and 'part_bytes'")
         return mirror
 

@@ -29,9 +29,7 @@ def installed(config: Path | None = None) -> list[InstalledModel]:
     known = [model for card in cards(config).values() if (model := installed_card(card))]
     paths = {model.path for model in known}
     others = [
-        InstalledModel(
-            f"{place.repo}/{place.file}", place.pointer, _size(place.pointer), place.repo, place.revision
-        )
+        InstalledModel(f"{place.repo}/{place.file}", place.pointer, _size(place.pointer), place.repo, place.revision)
         for place in gguf_places(hub_cache())
         if place.pointer not in paths
     ]

@@ -78,9 +78,7 @@ def resolve(
     )
     spec = spec.strip()
     if not spec or any(ord(letter) < 32 for letter in spec):
-        raise InvalidInput(
-            "The name of the model is empty or holds control characters.", "See: edgemem model list"
-        )
+        raise InvalidInput("The name of the model is empty or holds control characters.", "See: edgemem model list")
     hub_spec = HUB_PREFIX.sub("", spec, count=1)
     if hub_spec == spec:
         if card := find_card(spec, config):
@@ -141,9 +139,7 @@ def _file_of(card: Card, file: CardFile, options: _Options) -> Path:
     if file.path:
         path = Path(file.path)
         if not path.is_file():
-            raise ModelMissing(
-                f"The card {card.name} names {path}, which is not there.", "Correct `path` in the card."
-            )
+            raise ModelMissing(f"The card {card.name} names {path}, which is not there.", "Correct `path` in the card.")
         return path
     place = place_of(card, file)
     if place.pointer.is_file():

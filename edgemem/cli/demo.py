@@ -50,7 +50,9 @@ def run_demo(history: History, out: Output, *, data_dir: Path | None, **opening:
             out.note(f"model: {info.model} on {info.device}, {info.threads} threads, {info.context_tokens} tokens")
             updates = [_replay(assistant, session, number, out) for number, session in _numbered(history.sessions)]
             out.text("")
-            out.text(f"The memory after {len(history.sessions)} sessions ({assistant.memory_tokens()} of 2,048 tokens):")
+            out.text(
+                f"The memory after {len(history.sessions)} sessions ({assistant.memory_tokens()} of 2,048 tokens):"
+            )
             out.text("")
             out.text(assistant.store.text())
             rows = _ask_all(assistant, history, out)
@@ -79,7 +81,12 @@ def _replay(assistant: Assistant, session: Session, number: int, out: Output) ->
 
 
 def _counts(report: UpdateReport) -> dict[str, int]:
-    return {"added": report.added, "updated": report.updated, "deleted": report.deleted, "set_aside": report.set_aside}
+    return {
+        "added": report.added,
+        "updated": report.updated,
+        "deleted": report.deleted,
+        "set_aside": report.set_aside,
+    }
 
 
 def _why(reasons: Sequence[str]) -> str:
@@ -141,7 +148,12 @@ def _totals(memory: Sequence[Answer], whole: Sequence[Answer]) -> str:
 
 
 def _row(question: Question, memory: Answer, whole: Answer) -> dict[str, Any]:
-    return {"question": question.text, "gold": question.gold, "memory": asdict(memory), "full_history": asdict(whole)}
+    return {
+        "question": question.text,
+        "gold": question.gold,
+        "memory": asdict(memory),
+        "full_history": asdict(whole),
+    }
 
 
 def _cell(answer: Answer) -> str:

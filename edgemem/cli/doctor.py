@@ -183,9 +183,7 @@ def _folders(run: Run) -> Iterator[Finding]:
     except EdgememError as error:
         yield Finding("memory", error.message, "problem", error.hint)
         return
-    yield Finding(
-        "memory", f"{settings.user}: {lines} lines" + (f", {pending} turns to be learned" if pending else "")
-    )
+    yield Finding("memory", f"{settings.user}: {lines} lines" + (f", {pending} turns to be learned" if pending else ""))
 
 
 def _folder(name: str, folder: Path) -> Finding:

@@ -28,14 +28,10 @@ def edit_memory(store: UserStore) -> None:
     try:
         if starter:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-            ) as file:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 file.write(starter)
     except OSError as error:
-        raise StoreWriteFailed(
-            f"cannot write {path}: {error.strerror}", "check the folder's permissions"
-        ) from error
+        raise StoreWriteFailed(f"cannot write {path}: {error.strerror}", "check the folder's permissions") from error
     try:
         code = subprocess.run([*command, str(path)], check=False).returncode
     except OSError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-PROBABLY_OVER = 1.8
+PROBABLY_OVER = 2.3
 """Our upper estimate of tokens is at most this much too high for English."""
 
 Section = Annotated[str, typer.Option("--section", "-s", help="Which section: " + ", ".join(SECTIONS) + ".")]

@@ -53,9 +53,7 @@ def list_models(run: Run) -> None:
         run.output.data({"models": rows, "selected": run.settings.model})
         return
     run.output.table(("", "name", "file", "RAM", "what"), [_list_row(row, run.settings.model) for row in rows])
-    run.output.note(
-        "✓ on this machine, * in use. Fetch one: edgemem model pull NAME; use it: edgemem model use NAME"
-    )
+    run.output.note("✓ on this machine, * in use. Fetch one: edgemem model pull NAME; use it: edgemem model use NAME")
 
 
 @app.command("pull")

@@ -14,9 +14,7 @@ from edgemem.cli.options import Run, common
 @common
 def demo(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="A public history instead of the bundled one.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="A public history instead of the bundled one.")] = None,
 ) -> None:
     """Replay a chat history, show each memory change, then answer from memory and from the full history."""
     from edgemem.cli.demo import run_demo

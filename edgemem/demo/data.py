@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _personamem(path: Path) -> History:
             _START + timedelta(days=7 * number),
             _turns(context["messages"][first:last], "content"),
         )
-        for number, (first, last) in enumerate(zip(starts, starts[1:], strict=False), 1)
+        for number, (first, last) in enumerate(pairwise(starts), 1)
     ]
     questions = []
     for row in _rows(path / "questions.jsonl"):

@@ -176,9 +176,7 @@ class LlamaEngine:
             forks = [_own(question.session).fork() for question in wave]
             try:
                 self._advance_sessions(forks, [list(question.suffix) for question in wave])
-                answers += [
-                    fork.score(question.options) for fork, question in zip(forks, wave, strict=True)
-                ]
+                answers += [fork.score(question.options) for fork, question in zip(forks, wave, strict=True)]
             finally:
                 for fork in forks:
                     fork.close()
@@ -224,17 +222,22 @@ class _Running:
         """Sample one token; None when the branch is finished."""
         branch = self.branch
         if len(self.output) >= branch.max_tokens:
-            return self._end("length")
-        token = pick(engine, self.session.logits, branch.sampling, self.random, self.output, self.stream,
-                     branch.constraint)
+            self._end("length")
+            return None
+        token = pick(
+            engine, self.session.logits, branch.sampling, self.random, self.output, self.stream, branch.constraint
+        )
         self.first_token_at = self.first_token_at or time.perf_counter()
         if token is None:
-            return self._end("constraint")
-        if engine.binding.is_end(token):
-            return self._end("eos")
-        self.output.append(token)
-        self.stream.push(engine.binding.piece(token))
-        return self._end("stop") if self.stream.stopped else token
+            self._end("constraint")
+        elif engine.binding.is_end(token):
+            self._end("eos")
+        else:
+            self.output.append(token)
+            self.stream.push(engine.binding.piece(token))
+            if self.stream.stopped:
+                self._end("stop")
+        return None if self.reason else token
 
     def _end(self, reason: StopReason) -> None:
         self.reason = reason
@@ -295,9 +298,7 @@ class LlamaSession:
                     part = new[start : start + step]
                     (logits,) = self._engine.binding.decode(self.rows(part))
                     self.take(part, logits)
-        self._prefill = Stats(
-            prompt_tokens=len(ids), cached_tokens=shared, first_token_s=time.perf_counter() - started
-        )
+        self._prefill = Stats(prompt_tokens=len(ids), cached_tokens=shared, first_token_s=time.perf_counter() - started)
         return self._prefill
 
     def generate(
@@ -363,17 +364,13 @@ class LlamaSession:
             return total
         self.check_room(len(option) - 1)
         start = len(self._ids)
-        rows = [
-            Row(token, start + index, self._sequence, wanted=True) for index, token in enumerate(option[:-1])
-        ]
+        rows = [Row(token, start + index, self._sequence, wanted=True) for index, token in enumerate(option[:-1])]
         with self._engine.lock:
             try:
                 logits = self._engine.binding.decode(rows)
             finally:
                 self._engine.binding.trim(self._sequence, start)
-        return total + sum(
-            float(log_probabilities(row)[token]) for row, token in zip(logits, option[1:], strict=True)
-        )
+        return total + sum(float(log_probabilities(row)[token]) for row, token in zip(logits, option[1:], strict=True))
 
     def fork(self) -> LlamaSession:
         other = LlamaSession(self._engine, self._engine.take_sequence())

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from edgemem.errors import ContextExceeded, EngineFailed, InvalidInput, ModelUns
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-import llama_cpp as lib  # noqa: E402
+import llama_cpp as lib
 
 VERSION: str = lib.__version__
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
@@ -229,7 +230,7 @@ class _Batch:
         self._sequence = [self._batch.seq_id[index] for index in range(size)]
         self._sequences[:] = 1
 
-    def fill(self, rows: Sequence[Row]) -> lib.llama_batch:
+    def fill(self, rows: Sequence[Row]) -> Any:
         count = len(rows)
         self._batch.n_tokens = count
         self._token[:count] = [row.token for row in rows]
@@ -264,7 +265,7 @@ def _gpu_layers(options: LoadOptions) -> int:
     return 999 if options.gpu_layers is None else options.gpu_layers
 
 
-def _load_model(path: Path, gpu_layers: int) -> lib.llama_model_p:
+def _load_model(path: Path, gpu_layers: int) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = gpu_layers
     # Repacked weights and their memory map would both stay resident (25.9 GB instead of 13.9 GB in one report),
@@ -291,7 +292,7 @@ def _file_type(path: Path) -> str:
     return buffer.value.decode("ascii", "replace")
 
 
-def _open_context(model: lib.llama_model_p, options: LoadOptions) -> lib.llama_context_p:
+def _open_context(model: Any, options: LoadOptions) -> Any:
     params = lib.llama_context_default_params()
     params.n_ctx = options.context_tokens
     params.n_batch = params.n_ubatch = options.batch_tokens

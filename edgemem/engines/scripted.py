@@ -59,7 +59,7 @@ class ScriptedEngine:
         except (OSError, ValueError) as error:
             raise InvalidInput(f"cannot read answers from {path}: {error}", "give a JSON list of texts") from error
         if not isinstance(answers, list) or not answers or not all(isinstance(text, str) for text in answers):
-            raise InvalidInput(f"{path} is not a JSON list of texts", "write e.g. [\"Hello.\", \"NONE\"]")
+            raise InvalidInput(f"{path} is not a JSON list of texts", 'write e.g. ["Hello.", "NONE"]')
         return cls(answers)
 
     @property
@@ -97,9 +97,7 @@ class ScriptedEngine:
             fork = branch.session.fork()
             fork.feed([*branch.session.ids, *branch.suffix])
             pieces = list(
-                fork.generate(
-                    branch.max_tokens, branch.sampling, branch.stop, branch.constraint, cancelled=cancelled
-                )
+                fork.generate(branch.max_tokens, branch.sampling, branch.stop, branch.constraint, cancelled=cancelled)
             )
             stats = pieces[-1].stats
             assert stats is not None

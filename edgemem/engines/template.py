@@ -61,7 +61,8 @@ class ChatTemplate:
         answer = self._ask({"template": self.source, "variables": variables})
         if "error" in answer:
             raise ModelUnsupported(
-                f"the model's chat template cannot be used: {answer['error']}", "try another model: edgemem model list"
+                f"the model's chat template cannot be used: {answer['error']}",
+                "try another model: edgemem model list",
             )
         return str(answer["text"])
 

@@ -41,9 +41,7 @@ def to_json(value: object, indent: int | None = None, ensure_ascii: bool = False
 
 def environment() -> ImmutableSandboxedEnvironment:
     """The environment model templates are written for (trimmed blocks, loop controls, a few functions)."""
-    env = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     env.filters["tojson"] = to_json
     env.globals["raise_exception"] = refuse
     env.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)

@@ -89,8 +89,7 @@ def within_budget(
     touched = {operation.line_id for operation in kept}
     spare = sorted((line for line in memory.lines if not line.protected and line.id not in touched), key=_value)
     archived = [
-        Operation("delete", line.id, old_text=line.text, old_section=line.section, origin=line.origin)
-        for line in spare
+        Operation("delete", line.id, old_text=line.text, old_section=line.section, origin=line.origin) for line in spare
     ]
     few, many = 0, len(archived)  # bisect: counting a full memory takes milliseconds, hundreds of lines may go
     while few < many:
@@ -119,7 +118,7 @@ def content_words(text: str) -> set[str]:
 
 
 def _tidy(operation: Operation) -> Operation:
-    text = " ".join(operation.text.split()).strip(" -*•\"“”")
+    text = " ".join(operation.text.split()).strip(' -*•"“”')
     return replace(operation, text=text)
 
 

@@ -1,9 +1,9 @@
 """The edit language: what a model writes to change the memory, and how it is read. Pure.
 
-    ADD <section>: <fact>
-    UPDATE <id>: <fact>
-    DELETE <id>
-    NONE
+ADD <section>: <fact>
+UPDATE <id>: <fact>
+DELETE <id>
+NONE
 """
 
 from __future__ import annotations

@@ -58,9 +58,7 @@ def _ask(task: UpdateTask, session: Session) -> list[tuple[Turn, Generation]]:
     constraint = EditConstraint(line.id for line in task.memory.lines if not line.protected)
     users = [turn for turn in task.turns if turn.role == "user"]
     branches = [
-        Branch(
-            session, tuple(_message(task.engine, task.prompts, turn)), REPLY_TOKENS, task.sampling, (), constraint
-        )
+        Branch(session, tuple(_message(task.engine, task.prompts, turn)), REPLY_TOKENS, task.sampling, (), constraint)
         for turn in users
     ]
     return list(zip(users, task.engine.generate_many(branches, task.cancelled), strict=True))

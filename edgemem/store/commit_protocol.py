@@ -53,9 +53,7 @@ class CommitProtocol:
                 self._record_edit(view.digest, view.lines, memory)
         return memory
 
-    def write(
-        self, draft: Revision, document: Document, folded: Iterable[int] = (), *, stamp: bool = True
-    ) -> Revision:
+    def write(self, draft: Revision, document: Document, folded: Iterable[int] = (), *, stamp: bool = True) -> Revision:
         """Carry out `draft`, whose result is `document`, from the memory with `draft.base_digest` (just settled).
 
         Nothing changed when it raises StoreBusy (a turn is folded already) or StoreWriteFailed (the disk refuses).
@@ -187,6 +185,4 @@ def _by_hand(old: Line, new: Line) -> bool:
 
 def nothing_to_do(skipped: Iterable[Operation]) -> tuple[Rejected, ...]:
     """Operations that found nothing to act on, as the journal records them."""
-    return tuple(
-        Rejected(operation, "nothing_to_do", "line gone, text empty, or no change") for operation in skipped
-    )
+    return tuple(Rejected(operation, "nothing_to_do", "line gone, text empty, or no change") for operation in skipped)

@@ -57,9 +57,7 @@ class UserFolder:
     def journal(self) -> Journal:
         """The journal; made when there is none. Raises StoreWriteFailed, JournalUnusable, StoreBusy."""
         if self.read_only:
-            raise StoreWriteFailed(
-                "this memory was opened for reading only", "end the temporary chat to change it"
-            )
+            raise StoreWriteFailed("this memory was opened for reading only", "end the temporary chat to change it")
         if self._opened is None:
             with self._opening:
                 self._opened = self._opened or self._open()

@@ -75,8 +75,7 @@ class Erasure:
         gone = {
             key: FORGOTTEN
             for key in ("text", "old_text")
-            if operation[key]
-            and (ours or clean_text(operation[key]) in self.texts or self.mentions(operation[key]))
+            if operation[key] and (ours or clean_text(operation[key]) in self.texts or self.mentions(operation[key]))
         }
         sections = {key: self.without_words(operation[key]) for key in ("section", "old_section")}
         return {**operation, **sections, **gone}

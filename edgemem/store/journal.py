@@ -161,9 +161,7 @@ class Journal:
         return self._insert("chats", {"kind": kind, "started": rows.time_text(started)})
 
     def end_chat(self, chat_id: int, ended: datetime) -> None:
-        self._db.execute(
-            "UPDATE chats SET ended = ? WHERE id = ? AND ended IS NULL", (rows.time_text(ended), chat_id)
-        )
+        self._db.execute("UPDATE chats SET ended = ? WHERE id = ? AND ended IS NULL", (rows.time_text(ended), chat_id))
 
     def add_turn(self, chat_id: int, role: Role, text: str, time: datetime, stats: Stats | None = None) -> Turn:
         row = {
@@ -194,9 +192,7 @@ class Journal:
         ]
 
     def turns(self, chat_id: int) -> list[Turn]:
-        return [
-            rows.turn_value(row) for row in self._all("SELECT * FROM turns WHERE chat_id = ? ORDER BY id", chat_id)
-        ]
+        return [rows.turn_value(row) for row in self._all("SELECT * FROM turns WHERE chat_id = ? ORDER BY id", chat_id)]
 
     def unfolded(self) -> dict[int, set[int]]:
         """Chat -> its user turns that no revision has folded."""
@@ -231,9 +227,7 @@ class Journal:
             digest=last[0]["result_digest"] if last else EMPTY_DIGEST,
             unfinished=bool(self._all("SELECT 1 FROM revisions WHERE state = 'prepared'")),
             lines=tuple(line for removed, line in lines if removed is None),
-            gone=tuple(
-                line for removed, line in reversed(lines) if removed is not None and line.text != FORGOTTEN
-            ),
+            gone=tuple(line for removed, line in reversed(lines) if removed is not None and line.text != FORGOTTEN),
             next_line_id=max((line.id for _, line in lines), default=0) + 1,
         )
 
@@ -241,9 +235,7 @@ class Journal:
         """The line and whether it is in the memory. Raises InvalidInput for an id that never was."""
         found = self._all("SELECT * FROM lines WHERE id = ?", line_id)
         if not found:
-            raise InvalidInput(
-                f"there is no line {line_id}", "`edgemem memory show` lists the lines with their ids"
-            )
+            raise InvalidInput(f"there is no line {line_id}", "`edgemem memory show` lists the lines with their ids")
         return rows.line_value(found[0]), found[0]["removed"] is None
 
     def source_turns(self, line_id: int) -> list[Turn]:

@@ -169,10 +169,7 @@ class UserStore:
     def _text_before(self, target: Revision, current: Memory, applied: Applied) -> Document | None:
         """The file byte for byte as it was before `target`, if nothing but the stamp changed since."""
         before, after = parse(self._text_at(target.id - 1)), parse(self._text_at(target.id))
-        if (
-            without_stamp(after) != without_stamp(current.document)
-            or digest_of(render(before)) != target.base_digest
-        ):
+        if without_stamp(after) != without_stamp(current.document) or digest_of(render(before)) != target.base_digest:
             return None
         told = sorted((fact.section, fact.text) for fact in before.facts)
         return before if told == sorted((line.section, line.text) for line in applied.lines) else None
