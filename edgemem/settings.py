@@ -166,7 +166,7 @@ def load_settings(
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """The known word most like `word`, or an empty text."""
-    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return found[0] if found else ""
 
 

@@ -101,9 +101,7 @@ class SlowEngine(ScriptedEngine):
 
 def _slow_assistant(settings: Settings, progress: Report | None, temporary: bool) -> Assistant:
     answers = json.loads(os.environ["EDGEMEM_TEST_ANSWERS"])
-    return open_assistant(
-        settings.user, engine=SlowEngine(answers), data_dir=settings.data_dir, temporary=temporary
-    )
+    return open_assistant(settings.user, engine=SlowEngine(answers), data_dir=settings.data_dir, temporary=temporary)
 
 
 if __name__ == "__main__":

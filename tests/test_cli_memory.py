@@ -143,9 +143,7 @@ def editor(folder: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     monkeypatch.setenv("EDITOR", f"'{sys.executable}' '{script}'")
 
 
-def test_an_edit_is_recorded_as_a_hand_edit(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_edit_is_recorded_as_a_hand_edit(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call("memory", "add", "Lives in Graz")
     editor(tmp_path, monkeypatch, "path.write_text(path.read_text().replace('Graz', 'Graz since 2019'))")
     assert call("memory", "edit").out == "~ 1 Lives in Graz → Lives in Graz since 2019\n"

@@ -30,8 +30,8 @@ def carry_out(conversation: Conversation, line: str) -> None:
     name, _, argument = line.partition(" ")
     name = ALIASES.get(name.lower(), name.lower())
     if name not in COMMANDS:
-        like = nearest(name, list(COMMANDS))
-        raise InvalidInput(f"there is no command {name}", f"did you mean {like}?" if like else "/help lists them")
+        like = nearest(name[1:], [known[1:] for known in COMMANDS])
+        raise InvalidInput(f"there is no command {name}", f"did you mean /{like}?" if like else "/help lists them")
     COMMANDS[name].run(conversation, argument.strip())
 
 
