@@ -14,7 +14,7 @@ from store_checks import check, child, start
 from edgemem.store import open_store
 from edgemem.values import Operation, Revision, Stats
 
-KILLS = 60
+KILLS = 52
 NOON = datetime(2026, 7, 31, 12, tzinfo=UTC)
 
 
