@@ -128,6 +128,7 @@ def test_a_header_longer_than_the_window_is_read(tmp_path: Path) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "control characters": (lambda: gguf([("\x1b[2J", 77, u32(1))]), "'�[2J' is of the unknown type 77"),
     "empty": (lambda: b"", "it is cut off: at byte 0 of 0 another 4 bytes should follow"),
     "another format": (lambda: b"PK\3\4" + b"\0" * 100, r"it starts with b'PK\x03\x04' instead of b'GGUF'"),
     "big-endian": (lambda: gguf(version=struct.pack(">I", 3)), "it is big-endian"),
@@ -202,7 +203,7 @@ UNSUPPORTED: dict[str, tuple[list[Pair], str]] = {
     ),
     "a projector": (
         [*PAIRS, ("general.type", STRING, text("mmproj"))],
-        "model.gguf holds a 'mmproj', not a model.",
+        "model.gguf holds 'mmproj', not a model.",
     ),
 }
 
