@@ -97,8 +97,8 @@ PLANTED = {
     ),
     "upwards for the type checker, and a circle for it alone": (
         {
-            "memory/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from edgemem.memory.b import B\n"
-            "    from edgemem.store import journal\n",
+            "memory/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+            "    from edgemem.memory.b import B\n    from edgemem.store import journal\n",
             "memory/b.py": "from edgemem.memory.a import A\n",
             "store/journal.py": "",
         },
