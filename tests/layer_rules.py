@@ -113,9 +113,7 @@ def _base(node: ast.ImportFrom, package: tuple[str, ...]) -> str:
 
 def _type_only(tree: ast.AST) -> set[ast.AST]:
     """All nodes below `if TYPE_CHECKING:`."""
-    blocks = (
-        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-    )
+    blocks = (node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
     return {node for block in blocks for statement in block.body for node in ast.walk(statement)}
 
 
@@ -136,9 +134,7 @@ def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[Import]:
 
 def _prints(tree: ast.AST) -> tuple[int, ...]:
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return tuple(
-        sorted(call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print")
-    )
+    return tuple(sorted(call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"))
 
 
 def read_package(folder: Path, name: str = "edgemem", leave_out: tuple[str, ...] = ()) -> dict[str, Module]:

@@ -139,9 +139,7 @@ def test_the_table_of_models_is_the_cards(readme: str) -> None:
 def test_links_between_documents_lead_somewhere(source_root: Path) -> None:
     pages = [source_root / "README.md", *(source_root / "docs").glob("*.md")]
     links = [
-        (page, link)
-        for page in pages
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
+        (page, link) for page in pages for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
     ]
     assert links
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []

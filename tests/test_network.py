@@ -9,9 +9,7 @@ from pytest_socket import SocketConnectBlockedError
 
 
 @pytest.mark.filterwarnings("ignore:A test tried to use socket")
-@pytest.mark.parametrize(
-    "host", ["192.0.2.1", "198.51.100.1"]
-)  # addresses that belong to nobody, for documentation
+@pytest.mark.parametrize("host", ["192.0.2.1", "198.51.100.1"])  # addresses that belong to nobody, for documentation
 def test_a_test_cannot_reach_another_machine(host: str) -> None:
     with socket.socket() as outgoing, pytest.raises(SocketConnectBlockedError):
         outgoing.connect((host, 443))

@@ -51,9 +51,7 @@ def test_torch_and_its_like_are_in_the_export_extra_only(project: dict[str, Any]
         return {re.split(r"[<>=!~\[; ]", requirement)[0] for requirement in requirements}
 
     heavy = {"torch", "transformers", "optimum", "peft", "accelerate"}
-    extras = {
-        extra: names(listed) & heavy for extra, listed in project["project"]["optional-dependencies"].items()
-    }
+    extras = {extra: names(listed) & heavy for extra, listed in project["project"]["optional-dependencies"].items()}
     assert {extra for extra, found in extras.items() if found} == {"export"}
     assert names(project["project"]["dependencies"]) & heavy == set()
     assert set(extras) == {"onnx", "export", "bench", "server", "dev"}

@@ -12,9 +12,7 @@ import pytest
 
 TOOLS = ("bash", "cat", "dirname", "env", "mkdir", "rm", "sed", "sleep", "tail", "touch", "uname")
 
-OLD_PYTHON = (
-    '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2"\ncase "$*" in *version_info*) exit 1 ;; esac\n'
-)
+OLD_PYTHON = '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2"\ncase "$*" in *version_info*) exit 1 ;; esac\n'
 STUB_PYTHON = "#!/bin/sh\necho 'command not found' >&2\nexit 127\n"
 PYTHON_WITHOUT_VENV = f"""#!/bin/sh
 case "$*" in *ensurepip*) exit 1 ;; esac

@@ -63,9 +63,7 @@ def processor_seconds(command: list[str], folder: Path) -> float:
 @pytest.mark.parametrize(("words", "shown"), COMMANDS)
 def test_it_starts_within_the_limit(folder: Path, words: list[str], shown: str) -> None:
     command = [sys.executable, "-m", "edgemem", *words]
-    first = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=True
-    )  # writes the .pyc files
+    first = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # writes the .pyc files
     assert shown in first.stdout
     times = sorted(processor_seconds(command, folder) for _ in range(RUNS))
     assert median(times) < LIMIT_S, times
