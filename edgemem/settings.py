@@ -60,7 +60,8 @@ class Settings:
 
 
 KEYS: tuple[str, ...] = tuple(f.name for f in fields(Settings) if f.name not in ("sources", "user_file"))
-ENVIRONMENT: Mapping[str, str] = {name: f"EDGEMEM_{name.upper()}" for name in KEYS} | {"data_dir": "EDGEMEM_HOME"}
+PREFIX = "EDGEMEM_"
+ENVIRONMENT: Mapping[str, str] = {name: PREFIX + name.upper() for name in KEYS} | {"data_dir": "EDGEMEM_HOME"}
 
 
 def _word(value: object) -> str:
@@ -171,10 +172,9 @@ def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
 
 def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """EDGEMEM_* variables that mean nothing, each with the nearest that does (or an empty text)."""
-    known = list(ENVIRONMENT.values())
-    unknown = (name for name in environment if name.startswith("EDGEMEM_") and name not in known)
-    lower = {name.lower(): name for name in known}
-    return {name: lower.get(nearest(name, list(lower)), "") for name in sorted(unknown)}
+    known = {name.removeprefix(PREFIX).lower(): name for name in ENVIRONMENT.values()}
+    unknown = (name for name in environment if name.startswith(PREFIX) and name not in known.values())
+    return {name: known.get(nearest(name.removeprefix(PREFIX), list(known)), "") for name in sorted(unknown)}
 
 
 def write_user_value(path: Path, key: str, value: str) -> None:

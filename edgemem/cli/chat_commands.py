@@ -13,7 +13,7 @@ from edgemem.settings import nearest
 from edgemem.values import Revision
 
 if TYPE_CHECKING:
-    from edgemem.cli.chat import Conversation
+    from edgemem.cli.conversation import Conversation
 
 
 @dataclass(frozen=True)

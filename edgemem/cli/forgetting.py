@@ -43,7 +43,12 @@ def forget_listing(plan: Plan) -> str:
     """The plan for people."""
     rows = [f"- {line.id} {line.section}: {printable(line.text)}" for line in plan.lines]
     said = sum(turn.role == "user" for turn in plan.turns)
+<<<<<<< HEAD
+    answers = plural(len(plan.turns) - said, "answer")
+    rows.append(f"{plural(len(plan.lines), 'line')} of the memory, {plural(said, 'message')} of yours, {answers}")
+=======
     rows.append(f"{len(plan.lines)} lines of the memory; {said} of your messages and {len(plan.turns) - said} answers")
+>>>>>>> main
     return "\n".join(rows)
 
 
@@ -60,7 +65,12 @@ def forget_now(
         left = {"typed": typed, "bytes_left": done.bytes_left}
         output.data({"lines": done.lines, "turns": done.turns, "revisions": done.revisions, **left})
         return
+<<<<<<< HEAD
+    parts = (plural(done.lines, "line"), plural(done.turns, "turn"), plural(done.revisions, "revision"))
+    output.text(f"forgotten: {', '.join(parts)}, {plural(typed, 'typed line')}")
+=======
     output.text(f"forgotten: {done.lines} lines, {done.turns} turns, {done.revisions} revisions, {typed} typed entries")
+>>>>>>> main
     if done.bytes_left:
         output.warn(f"the words still stand in {done.bytes_left} places under {store.folder}")
     else:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-SURELY_OVER = 1.6
-"""Our upper estimate of tokens is at most this much too high for ordinary text."""
+PROBABLY_OVER = 2.3
+"""Our upper estimate of tokens is at most this much too high for English."""
 
 Section = Annotated[str, typer.Option("--section", "-s", help="Which section: " + ", ".join(SECTIONS) + ".")]
 
@@ -82,9 +82,9 @@ def edit(run: Run) -> None:
         run.output.note("nothing was changed")
         return
     _say(run, store.revisions(1)[0])
-    if most_tokens(prompt_view(after.lines)) > SURELY_OVER * run.settings.budget_tokens:
+    if most_tokens(prompt_view(after.lines)) > PROBABLY_OVER * run.settings.budget_tokens:
         run.output.warn(
-            f"the memory is over its budget of {run.settings.budget_tokens} tokens; "
+            f"the memory is probably over its budget of {run.settings.budget_tokens} tokens; "
             "it is kept as you wrote it, and the next update brings it back under"
         )
 
@@ -207,7 +207,7 @@ def rebuild(run: Run, yes: Yes = False, dry_run: DryRun = False) -> None:
 
 
 def split_section(text: str) -> tuple[str, str]:
-    """`Health: allergic to nuts` -> (Health, allergic to nuts) where the word is one of our sections; else About."""
+    """`Health: no nuts` -> (Health, no nuts) where the word is one of our sections; else (About, all of it)."""
     name, colon, rest = text.partition(":")
     known = {section.casefold(): section for section in SECTIONS}
     if colon and rest.strip() and name.strip().casefold() in known:
