@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ class UpdateReport:
     folded_turns: int = 0
     memory_tokens: int = 0
     seconds: float = 0.0
-    stats: Stats = Stats()
+    stats: Stats = field(default_factory=Stats)
     set_aside: int = 0
     error: str = ""
 

@@ -52,9 +52,8 @@ def open_model(
     found = resolve(model, cache=where.cache, config=where.config, offline=offline, persist=persist, progress=progress)
     header = check_gguf(found.path)
     card = found.card
-    wanted = context_tokens or (card.context_tokens if card else 0) or DEFAULT_CONTEXT_TOKENS
-    if context_tokens is None and header.context_tokens:
-        wanted = min(wanted, header.context_tokens)
+    known = [limit for limit in (card.context_tokens if card else 0, header.context_tokens) if limit]
+    wanted = context_tokens or min([DEFAULT_CONTEXT_TOKENS, *known])
     engine = open_engine(
         found.path,
         digest=found.sha256,

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,9 +48,14 @@ class Hub:
     flip: bool = False  # bytes are served with one wrong, under the right digest
     silent: bool = False  # accepts connections and never answers
     honour_range: bool = True
+    elsewhere: bool = False  # large files are served by another host, as the real hub does
     log: list[tuple[str, str, str]] = field(default_factory=list)
-    tokens: set[str] = field(default_factory=set)
+    tokens: set[tuple[str, str]] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)
+
+    def reset(self, repos: dict[str, Files]) -> None:
+        """As new, with other files."""
+        self.__init__(repos, self.url)  # type: ignore[misc]
 
     def downloads(self) -> list[str]:
         """The ranges asked for, "" where the whole file was."""
@@ -59,7 +65,6 @@ class Hub:
 @contextmanager
 def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
     hub = Hub(repos)
-    over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -75,14 +80,14 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
 
         def answer(self, *, body: bool) -> None:
             hub.log.append((self.command, self.path, self.headers.get("Range", "")))
-            hub.tokens.add(self.headers.get("Authorization", ""))
+            host = self.headers["Host"].split(":")[0]
+            hub.tokens.add((host, self.headers.get("Authorization", "")))
             hub.agents.add(self.headers.get("User-Agent", ""))
-            if hub.silent:
-                over.wait()
-                return
+            while hub.silent:
+                time.sleep(0.02)
             if listed := re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path):
                 self.list_repo(listed[1])
-            elif asked := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path):
+            elif asked := re.fullmatch(r"/([^/]+/[^/]+)/(?:resolve|elsewhere)/([^/]+)/(.+)", self.path):
                 self.send_file(asked[1], asked[2], asked[3], body)
             else:
                 self.refuse("EntryNotFound")
@@ -114,6 +119,8 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
                 return self.refuse("EntryNotFound")
             content = hub.repos[repo][name]
             digest = sha256(content)
+            if hub.elsewhere and "/resolve/" in self.path:
+                return self.send_elsewhere(digest, len(content))
             if hub.flip:
                 content = content[:-1] + bytes([content[-1] ^ 1])
             start = 0
@@ -133,6 +140,16 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
                 self.send_body(content[start:])
             return None
 
+        def send_elsewhere(self, digest: str, size: int) -> None:
+            self.send_response(302)
+            other_host = hub.url.replace("127.0.0.1", "localhost")
+            self.send_header("Location", other_host + self.path.replace("/resolve/", "/elsewhere/"))
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Linked-Etag", f'"{digest}"')
+            self.send_header("X-Linked-Size", str(size))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def send_body(self, content: bytes) -> None:
             if hub.drop_after:
                 content, hub.drop_after = content[: hub.drop_after], 0
@@ -147,41 +164,77 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
     try:
         yield hub
     finally:
-        over.set()
+        hub.silent = False
         server.shutdown()
         server.server_close()
 
 
-CALL = """
-import json, sys, time
+CALLS = """
+import json, os, sys, time
 from pathlib import Path
 from edgemem import catalogue, errors
-function, arguments = sys.argv[1], json.loads(sys.argv[2])
-paths = {key: Path(arguments.pop(key)) for key in ("cache", "config") if key in arguments}
-stages = []
-if function in ("pull", "resolve"):
-    paths["progress"] = lambda stage, done, total: stages.append([stage, done, total])
-started = time.monotonic()
-try:
-    found = getattr(catalogue, function)(**arguments, **paths)
-    answer = {"path": str(found.path), "sha256": found.sha256, "verified": found.verified, "repo": found.repo,
-              "revision": found.revision}
-except errors.EdgememError as error:
-    answer = {"error": error.code, "message": error.message, "hint": error.hint}
-answer["stages"] = stages
-answer["seconds"] = time.monotonic() - started
-answer["hub_imported"] = "huggingface_hub" in sys.modules
-print(json.dumps(answer))
+for line in sys.stdin:
+    function, environment, arguments = json.loads(line)
+    os.environ.clear()
+    os.environ.update(environment)
+    for key in ("cache", "config"):
+        arguments[key] = Path(arguments[key])
+    stages = []
+    arguments["progress"] = lambda stage, done, total: stages.append([stage, done, total])
+    started = time.monotonic()
+    try:
+        found = getattr(catalogue, function)(**arguments)
+        answer = {"path": str(found.path), "sha256": found.sha256, "verified": found.verified, "repo": found.repo,
+                  "revision": found.revision}
+    except errors.EdgememError as error:
+        answer = {"error": error.code, "message": error.message, "hint": error.hint}
+    answer["stages"] = stages
+    answer["seconds"] = time.monotonic() - started
+    answer["hub_imported"] = "huggingface_hub" in sys.modules
+    print(json.dumps(answer), flush=True)
 """
+
+
+class Worker:
+    """A process that answers calls of the catalogue, one after the other.
+
+    The hub's library reads HF_ENDPOINT once, at import, so that a worker belongs to one hub; everything else may
+    differ from call to call.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CALLS],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, function: str, environment: dict[str, str], arguments: dict[str, Any]) -> dict[str, Any]:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([function, environment, arguments]) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        assert line, self.close()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> str:
+        """End the process; returns what it wrote to stderr (nothing: this layer does not print)."""
+        return self._process.communicate(timeout=60)[1]
 
 
 @dataclass
 class Machine:
-    """One machine: its folders and its environment. Calls run in a fresh process, as the hub's library reads its
-    variables once, at import."""
+    """One machine: its folders and its environment. Calls run in `worker`, else each in a process of its own."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    worker: Worker | None = None
 
     @property
     def hub_cache(self) -> Path:
@@ -202,16 +255,10 @@ class Machine:
 
     def call(self, function: str, spec: str, **arguments: Any) -> dict[str, Any]:
         given = {"spec": spec, "cache": str(self.folder / "cache"), "config": str(self.config), **arguments}
-        run = subprocess.run(
-            [sys.executable, "-c", CALL, function, json.dumps(given)],
-            env=self.variables(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=self.folder,
-        )
-        assert (run.returncode, run.stderr) == (0, "")  # this layer prints nothing
-        answer: dict[str, Any] = json.loads(run.stdout)
+        worker = self.worker or Worker(self.variables())
+        answer = worker.call(function, self.variables(), given)
+        if worker is not self.worker:
+            assert worker.close() == ""
         return answer
 
     def card(

@@ -1,7 +1,8 @@
 """Reads the imports of a package and says which rule of its architecture is broken, and where.
 
 It reads source text only (ast) and imports nothing of what it checks. Imports inside functions count as well, so
-that no cycle hides there. The rules are docs/architecture.md's; the tables below are the rules.
+that no cycle hides there. Imports for the type checker alone count for everything but cycles: they never run. The
+rules are docs/architecture.md's; the tables below are the rules.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ MOUNTING_HOMES = ("cli", "cli.*")
 class Import:
     module: str
     line: int
+    type_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,21 @@ def _base(node: ast.ImportFrom, package: tuple[str, ...]) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
+def _type_only(tree: ast.AST) -> set[ast.AST]:
+    """All nodes below `if TYPE_CHECKING:`."""
+    blocks = (node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    return {node for block in blocks for statement in block.body for node in ast.walk(statement)}
+
+
 def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[Import]:
+    type_only = _type_only(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno) for alias in node.names)
+            yield from (Import(alias.name, node.lineno, node in type_only) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # `from a import b` may mean the module a.b or a name in a; read_package() decides.
-            yield from (Import(f"{_base(node, package)}.{alias.name}", node.lineno) for alias in node.names)
+            # `from a import b` may mean the module a.b or a name in a; _inside() decides.
+            names = (f"{_base(node, package)}.{alias.name}" for alias in node.names)
+            yield from (Import(name, node.lineno, node in type_only) for name in names)
         elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"} and node.args:
             name = node.args[0]
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
@@ -154,11 +164,13 @@ def _inside(module: str, modules: Mapping[str, Module], package: str) -> str | N
     return inner
 
 
-def _edges(modules: Mapping[str, Module], package: str) -> dict[str, dict[str, int]]:
+def _edges(modules: Mapping[str, Module], package: str, *, that_run: bool = False) -> dict[str, dict[str, int]]:
     """module -> imported module of the package -> line."""
     edges: dict[str, dict[str, int]] = {name: {} for name in modules}
     for name, module in modules.items():
         for found in module.imports:
+            if that_run and found.type_only:
+                continue
             target = _inside(found.module, modules, package)
             if target is not None:
                 edges[name].setdefault(target, found.line)
@@ -231,7 +243,7 @@ def _parts(edges: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 def broken_rules(modules: Mapping[str, Module], package: str = "edgemem") -> list[str]:
     """Every broken rule of the runtime, as `rule: module:line what`, sorted; empty when all is well."""
     edges = _edges(modules, package)
-    found = [*_direction(edges), *_cycles(edges), *_parts(edges)]
+    found = [*_direction(edges), *_cycles(_edges(modules, package, that_run=True)), *_parts(edges)]
     for module in modules.values():
         found.extend(_homes(module, package))
         if not _matches(module.name, PRINTING_HOMES):

@@ -3,6 +3,7 @@
 python store_child.py DATA work SEED          exchanges, commits and undoes until killed (says ready first)
 python store_child.py DATA die STEP ACT       one commit or undo, ends itself by SIGKILL at the protocol's STEP
 python store_child.py DATA chats NAME COUNT   COUNT chats, each learned at its end
+    python store_child.py DATA commits NAME COUNT COUNT commits, as fast as it can
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ def chats(store: UserStore, name: str, count: int) -> None:
             time.sleep(0.005)  # the other learns, this chat's turns too
 
 
+def commits(store: UserStore, name: str, count: int) -> None:
+    for number in range(count):
+        operations = [Operation("add", None, "Plans", f"{name} {number}"), Operation("delete", 1)]
+        store.commit(operations, base=store.read(), cause="command")
+
+
 def main() -> None:
     data, act, *rest = sys.argv[1:]
     if act == "die":
@@ -93,8 +100,10 @@ def main() -> None:
     with open_store(Path(data), "ada") as store:
         if act == "work":
             work(store, rest[0])
-        else:
+        elif act == "chats":
             chats(store, rest[0], int(rest[1]))
+        else:
+            commits(store, rest[0], int(rest[1]))
 
 
 if __name__ == "__main__":

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from catalogue_support import COMMIT, Hub, Machine, hub_stand_in, sha256, small_gguf
+from catalogue_support import COMMIT, Hub, Machine, Worker, hub_stand_in, sha256, small_gguf
 
 CONTENT = small_gguf(2_000_000)
 OTHER = small_gguf(64)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Hub, Worker]]:
+    with hub_stand_in({}) as stand_in:
+        worker = Worker({**os.environ, "HF_ENDPOINT": stand_in.url})
+        yield stand_in, worker
+        assert worker.close() == ""
+
+
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(server: tuple[Hub, Worker]) -> Iterator[Hub]:
     files = {"tiny.gguf": CONTENT, "README.md": b"hello"}
     several = {"big-Q8_0.gguf": OTHER, "big-q4_k_m.gguf": CONTENT, "sub/mmproj-Q4_K_M.gguf": OTHER}
-    with hub_stand_in({"org/tiny": files, "org/several": several}) as stand_in:
-        yield stand_in
+    server[0].reset({"org/tiny": files, "org/several": several})
+    yield server[0]
+    server[0].silent = False
 
 
 @pytest.fixture
-def machine(tmp_path: Path, hub: Hub) -> Machine:
-    found = Machine(tmp_path, {"HF_ENDPOINT": hub.url})
+def machine(tmp_path: Path, hub: Hub, server: tuple[Hub, Worker]) -> Machine:
+    found = Machine(tmp_path, {"HF_ENDPOINT": hub.url}, server[1])
     found.card("tiny", CONTENT)
     return found
 
@@ -72,6 +82,7 @@ def test_progress_runs_from_nothing_to_the_whole_file(machine: Machine) -> None:
 def test_a_second_pull_asks_nobody_and_imports_no_hub_library(machine: Machine, hub: Hub) -> None:
     first = machine.call("pull", "tiny")
     hub.log.clear()
+    machine.worker = None  # a fresh process
     second = machine.call("pull", "tiny")
     assert (second["path"], second["stages"], second["hub_imported"], hub.log) == (first["path"], [], False, [])
 
@@ -229,12 +240,24 @@ def test_what_the_hub_does_not_have_is_said(machine: Machine, hub: Hub, spec: st
 def test_a_token_goes_to_the_hub(machine: Machine, hub: Hub) -> None:
     machine.environment["HF_TOKEN"] = "hf_secret"
     machine.call("pull", "tiny")
-    assert hub.tokens == {"Bearer hf_secret"}
+    assert hub.tokens == {("127.0.0.1", "Bearer hf_secret")}
+
+
+def test_a_token_does_not_go_to_the_host_that_the_hub_sends_us_to(machine: Machine, hub: Hub) -> None:
+    machine.environment["HF_TOKEN"] = "hf_secret"
+    hub.elsewhere = True
+    partial = machine.partial(CONTENT)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT[:1_200_000])
+    assert machine.call("pull", "tiny")["sha256"] == sha256(CONTENT)
+    assert hub.tokens == {("127.0.0.1", "Bearer hf_secret"), ("localhost", "")}
+    assert hub.log[-1] == ("GET", f"/org/tiny/elsewhere/{COMMIT}/tiny.gguf", "bytes=1200000-")
 
 
 def test_two_processes_pulling_the_same_model_download_it_once(machine: Machine, hub: Hub) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    machine.worker = None  # each its own
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: machine.call("pull", "tiny"), range(2)))
     assert [answer["path"] for answer in answers] == [str(snapshot(machine))] * 2

@@ -139,10 +139,10 @@ def test_without_pip_the_next_step_is_named(tmp_path: Path) -> None:
     ], run.stderr
 
 
-def machine_with_mirror(folder: Path, endpoint: str, *, hub: str = "") -> Machine:
+def machine_with_mirror(folder: Path, endpoint: str, *, hub: str = "", part_bytes: int = len(CONTENT)) -> Machine:
     index = folder / "index"
     machine = Machine(folder, {"HF_ENDPOINT": endpoint, "PIP_INDEX_URL": index.as_uri()})
-    machine.card("tiny", CONTENT, more=write_parts(index, CONTENT, PART_BYTES))
+    machine.card("tiny", CONTENT, more=write_parts(index, CONTENT, part_bytes))
     card = machine.config / "models" / "tiny.toml"
     card.write_text(card.read_text().replace("[source]\n", f"[source]\n{hub}\n"))
     return machine
@@ -164,7 +164,7 @@ def test_an_unreachable_hub_costs_less_than_ten_seconds(tmp_path: Path) -> None:
 
 def test_the_mirror_continues_what_the_hub_began(tmp_path: Path) -> None:
     with hub_stand_in({}) as hub:
-        machine = machine_with_mirror(tmp_path, hub.url)
+        machine = machine_with_mirror(tmp_path, hub.url, part_bytes=PART_BYTES)
         partial = machine.partial(CONTENT)
         partial.parent.mkdir(parents=True)
         partial.write_bytes(CONTENT[: PART_BYTES + 5])
@@ -201,7 +201,7 @@ def test_a_model_that_no_hub_has_is_filed_under_main(tmp_path: Path) -> None:
 
 
 def test_a_killed_pull_is_finished_by_the_next_one(tmp_path: Path) -> None:
-    machine = machine_with_mirror(tmp_path, "http://127.0.0.1:9", hub="hub = false")
+    machine = machine_with_mirror(tmp_path, "http://127.0.0.1:9", hub="hub = false", part_bytes=PART_BYTES)
     asked = (
         "from pathlib import Path; from edgemem.catalogue import pull;"
         f"pull('tiny', cache=Path({str(tmp_path / 'cache')!r}), config=Path({str(machine.config)!r}))"

@@ -95,6 +95,15 @@ PLANTED = {
         {"store/__init__.py": "from edgemem.store.a import f\n", "store/a.py": "from edgemem.store import g\n"},
         ["cycle: store -> store.a -> store"],
     ),
+    "upwards for the type checker, and a circle for it alone": (
+        {
+            "memory/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+            "    from edgemem.memory.b import B\n    from edgemem.store import journal\n",
+            "memory/b.py": "from edgemem.memory.a import A\n",
+            "store/journal.py": "",
+        },
+        ["direction: memory.a:4 (L1) imports store.journal (L2)"],
+    ),
     "a library away from home": (
         {
             "store/journal.py": "import sqlite3\n",

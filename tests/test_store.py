@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_checks import child
 
 from edgemem.errors import InvalidInput, StoreBusy, StoreWriteFailed
 from edgemem.memory.document import parse, without_stamp
@@ -54,6 +56,9 @@ def test_looking_at_a_user_with_nothing_yet_makes_nothing(tmp_path: Path) -> Non
             (), "", [], [], [],
         )  # fmt: skip
         assert store.text_of(0) == ""
+        for question in (lambda: store.why(1), lambda: store.revision(1), lambda: store.diff(0, 1)):
+            with pytest.raises(InvalidInput):
+                question()
     assert not (tmp_path / "data").exists()
 
 
@@ -505,18 +510,21 @@ def use_read_only(data: Path) -> list[tuple[int, str, str]]:
     return lines
 
 
-@pytest.mark.parametrize("writer_is_alive", [True, False])
-def test_reading_only_changes_no_byte(tmp_path: Path, writer_is_alive: bool) -> None:
-    writer = open_store(tmp_path, "ada")
-    exchange(writer, writer.start_chat(), "hello")
-    add(writer, "About", "Lives in Bern")
-    if not writer_is_alive:
-        writer.close()
-    assert (writer.folder / "journal.db-wal").exists() == writer_is_alive
+@pytest.mark.parametrize("writer", ["alive", "closed", "killed"])
+def test_reading_only_changes_no_byte(tmp_path: Path, writer: str) -> None:
+    store = open_store(tmp_path, "ada")
+    exchange(store, store.start_chat(), "hello")
+    add(store, "About", "Lives in Bern")
+    if writer != "alive":
+        store.close()
+    if writer == "killed":  # it leaves its write-ahead log, and a change that is not finished
+        assert child(tmp_path, "die", "replaced", "commit").wait() == -signal.SIGKILL
+    assert (store.folder / "journal.db-wal").exists() == (writer != "closed")
     before = snapshot(tmp_path)
-    assert use_read_only(tmp_path) == [(1, "About", "Lives in Bern")]
+    learned = [(2, "About", "hello")] if writer == "killed" else []
+    assert use_read_only(tmp_path) == [(1, "About", "Lives in Bern"), *learned]
     assert snapshot(tmp_path) == before
-    writer.close()
+    store.close()
 
 
 def test_reading_only_sees_a_hand_edit_and_does_not_record_it(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from store_checks import check
 
 from edgemem.errors import InvalidInput, JournalUnusable, MemoryUnreadable, StoreWriteFailed
+from edgemem.memory.lines import digest_of
 from edgemem.store import UserStore, check_user_name, open_store
-from edgemem.store.files import MEMORY_MAX_BYTES
+from edgemem.store.files import MEMORY_MAX_BYTES, MemoryFile
 from edgemem.values import Operation
 
 ADD = Operation("add", None, "About", "a new fact")
@@ -80,6 +81,17 @@ def test_a_memory_that_is_no_text_is_left_as_it_is(store: UserStore, data: bytes
     assert len(store.revisions()) == 1
     path.write_bytes(store.text_of(1).encode())
     assert store.read().lines[0].text == "Lives in Bern"
+
+
+def test_a_file_that_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    file = MemoryFile(tmp_path / "memory.md")
+    file.stage("new\n")
+    file.path.write_text("edited by hand meanwhile\n")
+    assert not file.replace(digest_of("old\n"))
+    assert file.read() == "edited by hand meanwhile\n"
+    assert file.replace(digest_of("edited by hand meanwhile\n"))
+    assert file.read() == "new\n"
+    assert list(tmp_path.iterdir()) == [file.path]
 
 
 def test_a_folder_in_place_of_the_memory(store: UserStore) -> None:

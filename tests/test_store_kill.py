@@ -14,7 +14,7 @@ from store_checks import check, child, start
 from edgemem.store import open_store
 from edgemem.values import Operation, Revision, Stats
 
-KILLS = 60
+KILLS = 52
 NOON = datetime(2026, 7, 31, 12, tzinfo=UTC)
 
 
@@ -29,18 +29,20 @@ def test_killed_at_random_moments_nothing_is_lost_or_done_twice(tmp_path: Path) 
     for number in range(1, KILLS + 1):
         running, waiting = waiting, child(tmp_path, "work", str(number))
         start(running)
-        time.sleep(chance.uniform(0.0, 0.16))
+        assert running.stdout is not None
+        said += [running.stdout.readline() for _ in range(chance.randrange(6))]
+        time.sleep(chance.uniform(0.0, 0.03))  # a change takes 5 to 20 ms
         running.send_signal(signal.SIGKILL)
-        output, _ = running.communicate()
+        said += running.stdout.read().split("\n")[:-1]  # a row cut short was not said
+        running.communicate()
         assert running.returncode == -signal.SIGKILL
-        said += [row for row in output.split("\n")[:-1] if row]  # a row cut short was not said
         if number % 5 == 0:
             with open_store(tmp_path, "ada") as store:
                 store.end_chat(store.start_chat())  # makes the journal if the first five had no time to
                 check(store, said)
     waiting.kill()
     waiting.communicate()
-    assert sum(row.startswith("folded") for row in said) > KILLS  # it did get work done in between
+    assert sum(row.startswith("folded") for row in said) > KILLS / 3  # it did get work done in between
 
 
 def prepared_user(data: Path) -> Revision:

@@ -40,6 +40,17 @@ def test_two_processes_with_interleaved_chats_both_finish_and_lose_nothing(tmp_p
         check(store, [])
 
 
+def test_changes_of_several_processes_at_the_same_moment_all_arrive(tmp_path: Path) -> None:
+    children = [child(tmp_path, "commits", name, "25") for name in ("left", "right")]
+    assert [(one.communicate()[1], one.returncode) for one in children] == [("", 0), ("", 0)]
+    with open_store(tmp_path, "ada") as store:
+        check(store, [])
+        expected = sorted(f"{name} {number}" for name in ("left", "right") for number in range(25))
+        gone = store.why(1).line.text
+        assert sorted([*(line.text for line in store.read().lines), gone]) == expected
+        assert len(store.revisions()) == 50
+
+
 def test_threads_may_share_a_store(tmp_path: Path) -> None:
     now = datetime(2026, 7, 31, tzinfo=UTC)
     with open_store(tmp_path, "ada") as store:

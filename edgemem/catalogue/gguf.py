@@ -81,7 +81,9 @@ def check_gguf(path: Path, *, architectures: Collection[str] = ARCHITECTURES, hi
         with path.open("rb") as file:
             header = _read(file, path.name)
     except WrongBytes as wrong:
-        raise ModelDamaged(f"{path.name} is not a sound GGUF file: {wrong}.", hint or REPAIR_HINT) from wrong
+        raise ModelDamaged(
+            f"{path.name} is not a sound GGUF file: {_printable(str(wrong))}.", hint or REPAIR_HINT
+        ) from wrong
     except OSError as error:
         raise ModelMissing(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
     if header.architecture not in architectures:
@@ -93,6 +95,11 @@ def check_gguf(path: Path, *, architectures: Collection[str] = ARCHITECTURES, hi
 
 
 REPAIR_HINT = "Get the file again. For a model of the catalogue: edgemem model rm NAME && edgemem model pull NAME"
+
+
+def _printable(text: str) -> str:
+    """`text` without what could steer a terminal: names in a file come from strangers."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def _read(file: BinaryIO, name: str) -> GGUFHeader:
@@ -153,7 +160,7 @@ def _refuse_parts(values: dict[str, Value], name: str) -> None:
         )
     kind = values.get("general.type", "model")
     if kind != "model":
-        raise ModelUnsupported(f"{name} holds a {kind!r}, not a model.", "Choose the model's own .gguf file.")
+        raise ModelUnsupported(f"{name} holds {kind!r}, not a model.", "Choose the model's own .gguf file.")
 
 
 def _read_tensors(reader: Reader, count: int, alignment: int) -> _Tensors:
@@ -215,7 +222,9 @@ def _header(
 
     def text(key: str) -> str:
         value = values.get(key, "")
-        return value if isinstance(value, str) else ""
+        if not isinstance(value, str):
+            return ""
+        return value if key == "tokenizer.chat_template" else _printable(value)
 
     architecture = text("general.architecture")
     if not architecture:

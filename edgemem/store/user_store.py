@@ -313,14 +313,18 @@ class UserStore:
 
     def why(self, line_id: int) -> LineHistory:
         """Where a line comes from, also one that is gone. Raises InvalidInput for an id that never was."""
-        with self._folder.changing() as protocol:
-            current = {line.id: line for line in protocol.settle().lines}
-            journal = protocol.journal
-            with journal.view():
-                line, present = journal.line(line_id)
-                line = current.get(line_id, line)
-                touched, turns = journal.touching(line_id), journal.source_turns(line_id)
-        return LineHistory(line, present, line.origin, tuple(touched), tuple(turns))
+        current = {line.id: line for line in self.read().lines}
+
+        def history(journal: Journal) -> LineHistory:
+            recorded, present = journal.line(line_id)
+            line = current.get(line_id, recorded)
+            touched, turns = journal.touching(line_id), journal.source_turns(line_id)
+            return LineHistory(line, present, line.origin, tuple(touched), tuple(turns))
+
+        found = self._folder.ask(history, None)
+        if found is None:
+            raise InvalidInput(f"there is no line {line_id}", "nothing is remembered yet")
+        return found
 
     # Forgetting ------------------------------------------------------------------------------------------------
 
