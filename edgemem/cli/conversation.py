@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LATER = "it will be learned at the next start"
 EARLIER_DELAY_S = 1.0
-"""Before earlier chats are learned: piped messages come at once, and none of them should wait for a cancelled update."""
+"""Before earlier chats are learned: piped messages come at once, and none should wait for a cancelled update."""
 
 
 CarryOut = Callable[["Conversation", str], None]

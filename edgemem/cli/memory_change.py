@@ -195,7 +195,7 @@ def rebuild(run: Run, yes: Yes = False, dry_run: DryRun = False) -> None:
     lines = len(store.read().lines)
     store.close()
     turns = sum(chat.turns for chat in chats)
-    plan = f"to learn again: {plural(len(chats), 'chat')} with {plural(turns, 'turn')}; {plural(lines, 'line')} replaced"
+    plan = f"to learn: {plural(len(chats), 'chat')} with {plural(turns, 'turn')}; {plural(lines, 'line')} replaced"
     if dry_run:
         if run.output.json:
             run.output.data({"dry_run": True, "chats": len(chats), "lines": lines})
