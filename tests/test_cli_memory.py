@@ -343,7 +343,8 @@ def test_rebuild_asks_first_and_undo_brings_the_old_memory_back(data_dir: Path, 
     call("ask", "I moved to Graz", "--model", answers_file(tmp_path, "Nice."))
     call("memory", "update", "--model", answers_file(tmp_path, "ADD About: Moved to Graz"))
     model = answers_file(tmp_path, "ADD About: I moved to Graz")
-    assert "1 chats with 2 turns" in call("memory", "rebuild", "--dry-run", "--model", model).out
+    plan = call("memory", "rebuild", "--dry-run", "--model", model).out
+    assert plan == "to learn: 1 chat with 2 turns; 1 line replaced\n"
     call("memory", "rebuild", "--model", model, code=2)
     assert texts() == ["Moved to Graz"]
     call("memory", "rebuild", "--yes", "--model", model)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from edgemem.assistant import UpdateReport
 
 LATER = "it will be learned at the next start"
+EARLIER_DELAY_S = 1.0
+"""Before earlier chats are learned: piped messages come at once, and none should wait for a cancelled update."""
 
 
 CarryOut = Callable[["Conversation", str], None]
@@ -132,7 +134,7 @@ class Conversation:
         if not self.learns or not self._answered:
             return
         if self.earlier:
-            self.learner.start(0.0, lambda stop: self._learn_earlier(stop))
+            self.learner.start(EARLIER_DELAY_S, self._learn_earlier)
         elif self.settings.idle_s and not self.chat.temporary:
             chat = self.chat
             self.learner.start(self.settings.idle_s, lambda stop: chat.remember(cancelled=stop))

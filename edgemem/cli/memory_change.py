@@ -12,6 +12,7 @@ from edgemem.cli.memory import LineId
 from edgemem.cli.memory_view import counts, operation_text, report_values, revision_values
 from edgemem.cli.open import assistant_for, store_for
 from edgemem.cli.options import DryRun, Run, Yes, common
+from edgemem.cli.output import plural
 from edgemem.errors import InvalidInput
 from edgemem.memory.document import section_name
 from edgemem.memory.lines import prompt_view
@@ -194,7 +195,7 @@ def rebuild(run: Run, yes: Yes = False, dry_run: DryRun = False) -> None:
     lines = len(store.read().lines)
     store.close()
     turns = sum(chat.turns for chat in chats)
-    plan = f"{len(chats)} chats with {turns} turns are learned again, {lines} lines are replaced"
+    plan = f"to learn: {plural(len(chats), 'chat')} with {plural(turns, 'turn')}; {plural(lines, 'line')} replaced"
     if dry_run:
         if run.output.json:
             run.output.data({"dry_run": True, "chats": len(chats), "lines": lines})
