@@ -372,7 +372,11 @@ class Chat:
         if not text.strip():
             raise InvalidInput("there is nothing to answer", "type a message")
         asked_at = self.assistant.now()
-        session = self._prepare(text)
+        try:
+            session = self._prepare(text, cancelled)
+        except Cancelled:
+            yield Piece("", Stats(stop_reason="cancelled"))
+            return
         think = ThinkFilter()
         parts: list[str] = []
         stats = Stats()
@@ -424,7 +428,7 @@ class Chat:
 
     # --- inner steps
 
-    def _prepare(self, text: str) -> Session:
+    def _prepare(self, text: str, cancelled: Cancel | None) -> Session:
         engine = self.assistant.engine
         if self._memory is None:
             self._memory = self.assistant.store.read()
@@ -435,9 +439,9 @@ class Chat:
         if self._held:
             ids = [*self._held, *engine.render_next(message)]
             if len(ids) + REPLY_TOKENS <= engine.info.context_tokens:
-                self._session.feed(ids)
+                self._session.feed(ids, cancelled)
                 return self._session
-        self._session.feed(self._windowed(message))
+        self._session.feed(self._windowed(message), cancelled)
         return self._session
 
     def _windowed(self, message: Message) -> list[int]:

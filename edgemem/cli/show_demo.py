@@ -19,6 +19,7 @@ def demo(
     """Replay a chat history, show each memory change, then answer from memory and from the full history."""
     from edgemem.cli.demo import run_demo
     from edgemem.demo.data import bundled, read_history
+    from edgemem.opening import open_model
 
     history = read_history(data) if data else bundled()
     settings, where = run.settings, places_for(run)
@@ -27,16 +28,20 @@ def demo(
 
         with run.output.progress("bytes") as report:
             pull(settings.model, cache=where.cache, config=where.config, offline=settings.offline, progress=report)
-    run_demo(
-        history,
-        run.output,
-        data_dir=settings.data_dir,
-        model=settings.model,
-        policy=settings.policy,
+    opened = open_model(
+        settings.model,
+        where=where,
         device=settings.device,
         gpu_layers=settings.gpu_layers,
         context_tokens=settings.context_tokens,
         threads=settings.threads,
         offline=settings.offline,
+    )
+    run_demo(
+        history,
+        run.output,
+        data_dir=settings.data_dir,
+        engine=opened.engine,
+        policy=settings.policy or opened.policy,
         budget_tokens=settings.budget_tokens,
     )

@@ -87,10 +87,11 @@ class Session(Protocol):
         """Token ids the cache holds for this session, oldest first."""
         ...
 
-    def feed(self, ids: Sequence[int]) -> Stats:
+    def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
         """Make the session hold exactly `ids`; only what follows the longest common prefix is computed.
 
-        Raises ContextExceeded when `ids` do not fit; the session is then as before.
+        Raises ContextExceeded when `ids` do not fit (the session is then as before), Cancelled when `cancelled`
+        says so between two batches (the session then holds what was computed so far).
         """
         ...
 

@@ -23,10 +23,11 @@ from edgemem.engines.sampling import candidates, log_probabilities
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.template import ChatTemplate
 from edgemem.engines.text import TextStream
-from edgemem.errors import ContextExceeded, EngineFailed, ModelUnsupported
+from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, ModelUnsupported
 from edgemem.values import GREEDY, Message, Piece, Sampling, Stats
 
 Logits = NDArray[np.float32]
+CANCELLABLE_TOKENS = 128  # about 1-2 s of prefill of a 1.5B on two cores: what a reply may have to wait
 StopReason = Literal["eos", "stop", "length", "constraint", "cancelled", ""]
 
 
@@ -281,23 +282,24 @@ class LlamaSession:
         assert self._logits is not None
         return self._logits
 
-    def feed(self, ids: Sequence[int]) -> Stats:
+    def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
         started = time.perf_counter()
+        if len(ids) > self._engine.binding.context_tokens:
+            raise ContextExceeded(
+                f"the prompt has {len(ids)} tokens, the model's context {self._engine.binding.context_tokens}",
+                "shorten the message, or use a larger context: --context N",
+            )
+        shared = _common_prefix(self._ids, ids)
         with self._engine.lock:
-            if len(ids) > self._engine.binding.context_tokens:
-                raise ContextExceeded(
-                    f"the prompt has {len(ids)} tokens, the model's context {self._engine.binding.context_tokens}",
-                    "shorten the message, or use a larger context: --context N",
-                )
-            shared = _common_prefix(self._ids, ids)
             self._cut(shared)
-            new = list(ids[shared:])
-            if new:
-                step = self._engine.binding.options.batch_tokens
-                for start in range(0, len(new), step):
-                    part = new[start : start + step]
-                    (logits,) = self._engine.binding.decode(self.rows(part))
-                    self.take(part, logits)
+        step = self._engine.binding.options.batch_tokens if cancelled is None else CANCELLABLE_TOKENS
+        for start in range(shared, len(ids), step):
+            if cancelled is not None and cancelled():
+                raise Cancelled("stopped while reading the prompt")
+            part = ids[start : start + step]
+            with self._engine.lock:  # per batch, so that another session's turn comes in between
+                (logits,) = self._engine.binding.decode(self.rows(part))
+                self.take(part, logits)
         self._prefill = Stats(prompt_tokens=len(ids), cached_tokens=shared, first_token_s=time.perf_counter() - started)
         return self._prefill
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.text import TextStream
-from edgemem.errors import ContextExceeded, EngineFailed, InvalidInput
+from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, InvalidInput
 from edgemem.values import GREEDY, Message, Piece, Sampling, Stats
 
 _WORDS = re.compile(r"<\|[a-z]+\|>|\s*[^\s<]+|\s+|<")
@@ -152,13 +152,15 @@ class ScriptedSession:
     def ids(self) -> Ids:
         return tuple(self._ids)
 
-    def feed(self, ids: Sequence[int]) -> Stats:
+    def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
         room = self._engine.info.context_tokens
         if len(ids) > room:
             raise ContextExceeded(
                 f"the prompt has {len(ids)} tokens, the model's context {room}",
                 "shorten the message, or use a larger context: --context N",
             )
+        if cancelled is not None and cancelled():
+            raise Cancelled("stopped while reading the prompt")
         shared = 0
         while shared < min(len(ids), len(self._ids)) and ids[shared] == self._ids[shared]:
             shared += 1

@@ -33,7 +33,7 @@ class EditsPolicy:
     def propose(self, task: UpdateTask) -> Proposal:
         session = task.session.fork() if task.session is not None else task.engine.open()
         try:
-            fed = session.feed(_opening(task, session))
+            fed = session.feed(_opening(task, session), task.cancelled)
             return _collect(task, _ask(task, session), fed)
         finally:
             session.close()

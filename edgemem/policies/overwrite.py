@@ -27,12 +27,12 @@ class OverwritePolicy:
         session = task.engine.open()
         try:
             first = task.prompts.overwrite(_listed(task.memory.lines), task.turns, task.when, task.budget_tokens)
-            session.feed(task.engine.render([first]))
+            session.feed(task.engine.render([first]), task.cancelled)
             reply, stats = _generate(task, session, task.budget_tokens)
             if stats.stop_reason == "length":
                 limit = int(task.budget_tokens * COMPACT_SHARE)
                 again = task.engine.render_next(task.prompts.overwrite_compact(limit))
-                session.feed([*session.ids, *again])
+                session.feed([*session.ids, *again], task.cancelled)
                 reply, more = _generate(task, session, limit + limit // 4)
                 stats = stats.plus(more)
         finally:
