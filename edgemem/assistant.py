@@ -23,7 +23,6 @@ from edgemem.store.records import Forgotten
 from edgemem.store.user_store import UserStore, open_store
 from edgemem.values import (
     BUDGET_TOKENS,
-    Line,
     Message,
     Operation,
     Piece,
@@ -488,11 +487,3 @@ def _shortened(text: str, share: float) -> str:
     """The first and last part of a text that is too long to fold at once (a pasted file, say)."""
     keep = int(len(text) * share * 0.45)
     return f"{text[:keep]}\n[...]\n{text[len(text) - keep :]}" if keep else "[...]"
-
-
-def lines_by_section(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Lines grouped by section, in the order of the file."""
-    grouped: dict[str, list[Line]] = {}
-    for line in lines:
-        grouped.setdefault(line.section, []).append(line)
-    return grouped
