@@ -103,7 +103,7 @@ def _shown(operation: Operation) -> str:
 def _ask_all(assistant: Assistant, history: History, out: Output) -> list[dict[str, Any]]:
     now = history.sessions[-1].time
     out.text("\nThe same questions, answered from the memory and from the full history:")
-    from_memory = [_from_memory(assistant, question, now, out) for question in history.questions]
+    from_memory = _from_memory(assistant, history.questions, now, out)
     full = _FullHistory(assistant.engine, history, now)
     from_history = [full.ask(question, out) for question in history.questions]
     full.close()
@@ -162,16 +162,19 @@ def _cell(answer: Answer) -> str:
     return f"{'✓' if answer.right else '✗'} {' '.join(answer.text.split())[:160]}"
 
 
-def _from_memory(assistant: Assistant, question: Question, now: datetime, out: Output) -> Answer:
-    """As a chat would answer, but greedy, so that the demo says the same each time."""
-    engine = assistant.engine
+def _from_memory(assistant: Assistant, questions: Sequence[Question], now: datetime, out: Output) -> list[Answer]:
+    """As chats would answer, but greedy, so that the demo says the same each time. The questions share the KV of
+    system message and memory, as those of the other arm share the history's."""
     from edgemem.memory.lines import prompt_view
 
-    view = prompt_view(assistant.memory().lines) or EMPTY_VIEW
-    system = assistant.prompts.chat_system(view, now)
+    engine = assistant.engine
+    system = assistant.prompts.chat_system(prompt_view(assistant.memory().lines) or EMPTY_VIEW, now)
     session = engine.open()
     try:
-        return _answer(session, engine.render([system, Message("user", question.text)]), question, out, "memory")
+        return [
+            _answer(session, engine.render([system, Message("user", question.text)]), question, out, "memory")
+            for question in questions
+        ]
     finally:
         session.close()
 
