@@ -134,7 +134,7 @@ def _ask_all(assistant: Assistant, history: History, out: Output) -> list[dict[s
 def _totals(memory: Sequence[Answer], whole: Sequence[Answer]) -> str:
     def line(name: str, answers: Sequence[Answer]) -> str:
         tokens = sum(answer.stats.prompt_tokens for answer in answers)
-        computed = tokens - sum(answer.stats.cached_tokens for answer in answers)
+        computed = sum(answer.stats.prompt_tokens - answer.stats.cached_tokens for answer in answers if answer.fits)
         seconds = sum(answer.stats.total_s for answer in answers)
         first = answers[0].stats.first_token_s if answers else 0.0
         right = sum(answer.right for answer in answers)
