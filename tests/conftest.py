@@ -13,6 +13,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_socket
 
@@ -25,6 +26,11 @@ LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 # What .ci/run says about this run: the repository's place, and whether the installed package is meant.
 SOURCE = os.environ.get("EDGEMEM_SOURCE", "")
 INSTALLED = os.environ.get("EDGEMEM_TEST_INSTALLED") == "1"
+
+# The same examples in every run of continuous integration; elsewhere every run looks at new ones.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 # The environment as the person has it: what fetching the small model runs with.
 PERSONS_ENVIRONMENT = dict(os.environ)

@@ -161,3 +161,10 @@ def test_difference_leads_from_one_memory_to_the_other(operations: list[Operatio
     after = apply_all(parse(TEXT), KNOWN, operations, 10).lines
     again = apply_all(parse(TEXT), KNOWN, difference(KNOWN, after), 50).lines
     assert told(again) == told(after)
+
+
+def test_a_line_taken_out_of_all_sections_by_hand_keeps_its_id() -> None:
+    before = (Line(3, "About", "Lives in Bern."),)
+    after = (Line(3, "", "Lives in Bern."),)
+    document = parse("## About\n- Lives in Bern.\n")
+    assert told(apply_all(document, before, difference(before, after), 50).lines) == told(after)

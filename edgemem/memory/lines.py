@@ -121,18 +121,23 @@ def prompt_view(lines: Iterable[Line]) -> str:
 
 
 def difference(before: Sequence[Line], after: Sequence[Line]) -> tuple[Operation, ...]:
-    """The operations that lead from `before` to `after`, by id: deletes, updates, adds."""
+    """The operations that lead from `before` to `after`, by id: deletes, updates, adds.
+
+    An update cannot take a line out of all sections (an empty section keeps the old one): such a line is deleted
+    and added again under its id.
+    """
     old, new = {line.id: line for line in before}, {line.id: line for line in after}
-    deletes = [_deleting(line) for key, line in old.items() if key not in new]
+    anew = {key for key, line in new.items() if key in old and old[key].section and not line.section}
+    deletes = [_deleting(line) for key, line in old.items() if key not in new or key in anew]
     updates = [
         _updating(old[key], line)
         for key, line in new.items()
-        if key in old and (old[key].section, old[key].text) != (line.section, line.text)
+        if key in old and key not in anew and (old[key].section, old[key].text) != (line.section, line.text)
     ]
     adds = [
         Operation("add", line.id, line.section, line.text, origin=line.origin)
         for key, line in new.items()
-        if key not in old
+        if key not in old or key in anew
     ]
     return (*deletes, *updates, *adds)
 
