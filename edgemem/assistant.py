@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFailed
-from edgemem.memory.check import Checked, check, within_budget
+from edgemem.memory.check import Checked, check
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts, load_prompts
@@ -188,15 +188,12 @@ class Assistant:
         started = time.perf_counter()
         report = UpdateReport()
         with self.store.learning():
-            jobs = [
-                (turns, chat)
-                for group in self.store.pending(chat.id if chat else None)
-                for turns in self._chunks(group)
-            ]
-            for number, (turns, own) in enumerate(jobs, 1):
+            groups = self.store.pending(chat.id if chat else None)
+            parts = [turns for group in groups for turns in self._chunks(group)]
+            for number, turns in enumerate(parts, 1):
                 if progress:
-                    progress("learning", number, len(jobs))
-                report = self._learn(turns, own, report, cancelled)
+                    progress("learning", number, len(parts))
+                report = self._learn(turns, chat, report, cancelled)
         return replace(report, seconds=time.perf_counter() - started, memory_tokens=self.memory_tokens())
 
     def rebuild(self, *, cancelled: Cancel | None = None, progress: Progress | None = None) -> UpdateReport:
@@ -312,12 +309,6 @@ class Assistant:
             refused = checked.rejected[-1]
             raise InvalidInput(f"this cannot be remembered: {refused.detail or refused.reason}")
         return self.store.commit(checked.operations, base=memory, cause="command")
-
-    def make_room(self) -> Revision | None:
-        """Bring a memory that a hand edit took over the budget back under it; None when there is nothing to do."""
-        memory = self.store.read()
-        operations = within_budget([], memory, self.budget_tokens, self.engine.count)
-        return self.store.commit(operations, base=memory, cause="compact") if operations else None
 
     def forget(self, line_ids: Sequence[int] = (), words: str = "") -> Forgotten:
         """Remove lines (and what the journal holds of them). Open chats of this process start afresh, so that

@@ -87,10 +87,9 @@ class LlamaEngine:
         (shown,), plain = self._shield([message])
         mark = _mark(len(plain) + 1)
         text = self.template.render([Message("user", "-"), Message("assistant", mark), shown], think=think)
-        before, found, after = text.partition(mark)
+        _, found, after = text.partition(mark)
         if not found:
             raise ModelUnsupported("the model's chat template drops the assistant's answers")
-        del before
         return self._assemble(after, plain)
 
     def _shield(self, messages: Sequence[Message]) -> tuple[list[Message], dict[str, str]]:
