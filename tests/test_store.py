@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from store_checks import child
 from edgemem.errors import InvalidInput, StoreBusy, StoreWriteFailed
 from edgemem.memory.document import parse, without_stamp
 from edgemem.store import FORGOTTEN, UserStore, open_store
+from edgemem.store.journal import GONE_LINES_REMEMBERED, open_journal
 from edgemem.values import SECTIONS, Line, Operation, Revision, Stats, Turn
 
 NOON = datetime(2026, 7, 31, 12, tzinfo=UTC)
@@ -237,6 +239,17 @@ def test_undo_of_an_older_revision_keeps_what_came_later(store: UserStore) -> No
     undo = store.undo(second.id)
     assert told(store) == [(1, "About", "Lives in Basel")]
     assert (undo.cause, undo.undoes) == ("undo", second.id)
+
+
+def test_reading_does_not_grow_with_lines_that_left_and_forgetting_still_finds_them_all(store: UserStore) -> None:
+    texts = [f"Once liked dish {number}" for number in range(GONE_LINES_REMEMBERED + 5)]
+    adds = [Operation("add", None, "Preferences", text) for text in texts]
+    added = store.commit(adds, base=store.read(), cause="update")
+    store.commit([Operation("delete", op.line_id) for op in added.operations], base=store.read(), cause="update")
+    with closing(open_journal(store.folder / "journal.db")) as journal:
+        assert [line.text for line in journal.memory_view().gone] == texts[:4:-1]
+    assert store.forget(words="Once liked dish 0").bytes_left == 0
+    assert b"Once liked dish 0" not in (store.folder / "journal.db").read_bytes()
 
 
 def test_an_undo_can_be_undone_and_brings_back_id_pin_and_origin(store: UserStore) -> None:

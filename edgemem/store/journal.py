@@ -25,6 +25,7 @@ from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
 
 BUSY_WAIT_MS = 20_000
 EMPTY_DIGEST = digest_of("")
+GONE_LINES_REMEMBERED = 500  # whose ids a hand edit brings back with their text; reading must not grow with history
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -221,15 +222,19 @@ class Journal:
 
     def memory_view(self) -> JournalView:
         """Digest and lines of the memory as the last finished revision left them."""
-        lines = [(row["removed"], rows.line_value(row)) for row in self._all("SELECT * FROM lines ORDER BY id")]
         last = self._all("SELECT result_digest FROM revisions WHERE state = 'done' ORDER BY id DESC LIMIT 1")
         return JournalView(
             digest=last[0]["result_digest"] if last else EMPTY_DIGEST,
             unfinished=bool(self._all("SELECT 1 FROM revisions WHERE state = 'prepared'")),
-            lines=tuple(line for removed, line in lines if removed is None),
-            gone=tuple(line for removed, line in reversed(lines) if removed is not None and line.text != FORGOTTEN),
-            next_line_id=max((line.id for _, line in lines), default=0) + 1,
+            lines=tuple(map(rows.line_value, self._all("SELECT * FROM lines WHERE removed IS NULL ORDER BY id"))),
+            gone=self.gone_lines(GONE_LINES_REMEMBERED),
+            next_line_id=self._all("SELECT ifnull(max(id), 0) + 1 AS next FROM lines")[0]["next"],
         )
+
+    def gone_lines(self, most: int = -1) -> tuple[Line, ...]:
+        """Lines that left the memory and were not forgotten, newest first; all of them, or `most`."""
+        statement = "SELECT * FROM lines WHERE removed IS NOT NULL AND text != ? ORDER BY id DESC LIMIT ?"
+        return tuple(map(rows.line_value, self._all(statement, FORGOTTEN, most)))
 
     def line(self, line_id: int) -> tuple[Line, bool]:
         """The line and whether it is in the memory. Raises InvalidInput for an id that never was."""

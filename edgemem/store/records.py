@@ -47,7 +47,8 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class JournalView:
-    """The journal's idea of the memory at one moment: `digest` is that of the last finished revision's text."""
+    """The journal's idea of the memory at one moment: `digest` is that of the last finished revision's text,
+    `gone` are the lines that left it last, newest first."""
 
     digest: str
     unfinished: bool

@@ -363,7 +363,7 @@ def _erasure(journal: Journal, current: Memory, line_ids: Sequence[int], words: 
         journal.line(line_id)
     view = journal.memory_view()
     by_words = Erasure(frozenset(), frozenset(), words)
-    known = [*view.lines, *view.gone, *current.lines]
+    known = [*view.lines, *journal.gone_lines(), *current.lines]
     chosen = {*line_ids, *(line.id for line in known if by_words.mentions_words(line.text))}
     texts = {line.text for line in known if line.id in chosen}
     for line_id in chosen:
