@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgemem.places import Places
 
 SCRIPTED = "scripted:"
+FLOAT_FILE_TYPES = ("F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)
@@ -61,5 +62,6 @@ def open_model(
         gpu_layers=gpu_layers,
         context_tokens=wanted,
         threads=threads,
+        quantized=header.file_type not in FLOAT_FILE_TYPES,
     )
     return OpenedModel(engine, load_prompts(card.prompts if card else ""), card.policy if card else "edits")

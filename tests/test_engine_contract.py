@@ -154,6 +154,17 @@ def test_cancelling_ends_the_stream_with_its_reason(engine: Engine, session: Ses
     assert last.stats.output_tokens <= 2
 
 
+def test_cancelled_branches_write_nothing_and_leave_the_session(engine: Engine, session: Session) -> None:
+    session.feed(prompt(engine))
+    held = session.ids
+    branches = [Branch(session, tuple(engine.tokenize(f"{word} " * 300)), 8) for word in ("red", "blue")]
+    done = engine.generate_many(branches, cancelled=lambda: True)
+    assert [(one.text, one.stats.stop_reason) for one in done] == [("", "cancelled")] * 2
+    assert all(one.stats.first_token_s >= 0 for one in done)
+    assert session.ids == held
+    assert whole(session.generate(4))[0]
+
+
 def test_a_fork_goes_its_own_way(engine: Engine, session: Session) -> None:
     ids = prompt(engine)
     session.feed(ids)

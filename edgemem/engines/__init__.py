@@ -22,10 +22,12 @@ def open_engine(
     gpu_layers: int | None = None,
     context_tokens: int = DEFAULT_CONTEXT_TOKENS,
     threads: int | None = None,
+    quantized: bool = True,
 ) -> Engine:
     """Load the model at `path`: a GGUF file, or a `.json` list of answers for the scripted engine.
 
-    `device` is auto, cpu or gpu. Model libraries are imported here and nowhere earlier.
+    `device` is auto, cpu or gpu; `quantized` False says that the weights are floats. Model libraries are imported
+    here and nowhere earlier.
     Raises ModelUnsupported, EngineFailed, InvalidInput.
     """
     if device not in ("auto", "cpu", "gpu"):
@@ -40,5 +42,5 @@ def open_engine(
     from edgemem.engines.llama_binding import LoadOptions
     from edgemem.machine import usable_threads
 
-    options = LoadOptions(context_tokens, threads or usable_threads(), device, gpu_layers)
+    options = LoadOptions(context_tokens, threads or usable_threads(), device, gpu_layers, quantized)
     return LlamaEngine(path, options, digest=digest)

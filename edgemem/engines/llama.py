@@ -150,17 +150,20 @@ class LlamaEngine:
         started = time.perf_counter()
         running = [_Running.start(self, branch) for branch in wave]
         try:
-            self._advance(running, [list(branch.suffix) for branch in wave])
+            self._advance_sessions(
+                [run.session for run in running], [list(branch.suffix) for branch in wave], cancelled
+            )
             while any(not run.reason for run in running):
                 if cancelled is not None and cancelled():
-                    for run in running:
-                        run.reason = run.reason or "cancelled"
-                    break
+                    raise Cancelled("stopped while writing")
                 active = [run for run in running if not run.reason]
                 tokens = [run.step(self) for run in active]
                 going = [(run, token) for run, token in zip(active, tokens, strict=True) if token is not None]
                 if going:
-                    self._advance([run for run, _ in going], [[token] for _, token in going])
+                    self._advance_sessions([run.session for run, _ in going], [[token] for _, token in going])
+        except Cancelled:
+            for run in running:
+                run.reason = run.reason or "cancelled"
         finally:
             for run in running:
                 run.session.close()
@@ -182,17 +185,19 @@ class LlamaEngine:
                     fork.close()
         return answers
 
-    def _advance(self, running: Sequence[_Running], tokens: Sequence[Sequence[int]]) -> None:
-        self._advance_sessions([run.session for run in running], tokens)
-
-    def _advance_sessions(self, sessions: Sequence[LlamaSession], tokens: Sequence[Sequence[int]]) -> None:
+    def _advance_sessions(
+        self,
+        sessions: Sequence[LlamaSession],
+        tokens: Sequence[Sequence[int]],
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
         """Decode new tokens of several sequences as one batch; each session keeps its last row of logits."""
         rows: list[Row] = []
         for session, new in zip(sessions, tokens, strict=True):
             session.check_room(len(new))
             rows += session.rows(new)
         with self.lock:
-            logits = iter(self.binding.decode(rows))
+            logits = iter(self.binding.decode(rows, cancelled))
         for session, new in zip(sessions, tokens, strict=True):
             if new:
                 session.take(new, next(logits))

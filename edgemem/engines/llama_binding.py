@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgemem.errors import ContextExceeded, EngineFailed, InvalidInput, ModelUnsupported
+from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, InvalidInput, ModelUnsupported
 
 # OpenMP threads that spin while they wait collapse on a busy machine (measured on 2 busy cores, 0.5B decode: 5 tokens/s
 # with long spins, 10-11 with short ones or none); never spinning halves decode on an idle one (16 instead of 28-30).
@@ -32,7 +32,6 @@ import llama_cpp as lib
 
 VERSION: str = lib.__version__
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
-UNQUANTIZED_FILE_TYPES = {"0", "1", "32"}  # all F32, mostly F16, mostly BF16: nothing to repack, mmap is safe
 NFC_PRE_TOKENIZERS = {"qwen2", "qwen35", "deepseek-r1-qwen"}  # their Hugging Face tokenizers normalise to NFC
 
 _log: deque[tuple[int, str]] = deque(maxlen=2000)
@@ -58,12 +57,14 @@ def gpu_offload_supported() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How to load. `gpu_layers` None: all of them when the build can, none otherwise."""
+    """How to load. `gpu_layers` None: all of them when the build can, none otherwise. `quantized` weights are
+    repacked for the CPU."""
 
     context_tokens: int
     threads: int
     device: str = "auto"
     gpu_layers: int | None = None
+    quantized: bool = True
     batch_tokens: int = 512
     sequences: int = 32
     kv_type: str = "f16"
@@ -77,7 +78,7 @@ class Binding:
         _log.clear()
         lib.llama_backend_init()
         layers = _gpu_layers(options)
-        self._model = _load_model(path, layers)
+        self._model = _load_model(path, layers, options.quantized)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._context = _open_context(self._model, options)
         self.context_tokens = int(lib.llama_n_ctx(self._context))
@@ -159,13 +160,16 @@ class Binding:
 
     # --- KV and decoding
 
-    def decode(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
+    def decode(self, rows: Sequence[Row], cancelled: Callable[[], bool] | None = None) -> list[NDArray[np.float32]]:
         """Run tokens through the model, `batch_tokens` at a time; returns the logits of the rows that want them.
 
-        Raises ContextExceeded when the cells shared by all sequences are used up.
+        Raises ContextExceeded when the cells shared by all sequences are used up, Cancelled when told to stop
+        between two batches (the sequences' cells are then incomplete).
         """
         out: list[NDArray[np.float32]] = []
         for start in range(0, len(rows), self.options.batch_tokens):
+            if cancelled is not None and cancelled():
+                raise Cancelled("stopped while reading")
             part = rows[start : start + self.options.batch_tokens]
             status = lib.llama_decode(self._context, self._batch.fill(part))
             if status == 1:
@@ -265,12 +269,12 @@ def _gpu_layers(options: LoadOptions) -> int:
     return 999 if options.gpu_layers is None else options.gpu_layers
 
 
-def _load_model(path: Path, gpu_layers: int) -> Any:
+def _load_model(path: Path, gpu_layers: int, quantized: bool) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = gpu_layers
     # Repacked weights and their memory map would both stay resident (25.9 GB instead of 13.9 GB in one report),
     # so the map is only used where nothing is repacked.
-    repacked = gpu_layers == 0 and _file_type(path) not in UNQUANTIZED_FILE_TYPES
+    repacked = gpu_layers == 0 and quantized
     params.load_mode = lib.LLAMA_LOAD_MODE_NONE if repacked else lib.LLAMA_LOAD_MODE_MMAP
     model = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
@@ -278,18 +282,6 @@ def _load_model(path: Path, gpu_layers: int) -> Any:
             f"llama.cpp cannot load {path.name}: {log_tail()}", "see what the file holds: edgemem model info"
         )
     return model
-
-
-def _file_type(path: Path) -> str:
-    params = lib.llama_model_default_params()
-    params.vocab_only = True
-    model = lib.llama_model_load_from_file(os.fsencode(path), params)
-    if not model:
-        return ""
-    buffer = ctypes.create_string_buffer(64)
-    lib.llama_model_meta_val_str(model, b"general.file_type", buffer, 64)
-    lib.llama_model_free(model)
-    return buffer.value.decode("ascii", "replace")
 
 
 def _open_context(model: Any, options: LoadOptions) -> Any:
