@@ -160,7 +160,7 @@ def test_the_mirror_comes_when_the_hub_gives_nothing(tmp_path: Path) -> None:
 
 def test_an_unreachable_hub_costs_less_than_ten_seconds(tmp_path: Path) -> None:
     answer = machine_with_mirror(tmp_path, "http://127.0.0.1:9").call("pull", "tiny")
-    assert answer["sha256"] == sha256(CONTENT)
+    assert answer.get("sha256") == sha256(CONTENT), answer
     assert answer["seconds"] < 10
 
 
