@@ -320,6 +320,22 @@ def test_any_history_can_be_walked_back(
             assert sorted((line.section, line.text) for line in store.read().lines) == sorted(facts)
 
 
+def test_a_heading_put_above_bullets_by_hand_can_be_undone(store: UserStore) -> None:
+    store.folder.mkdir(parents=True)
+    memory = store.folder / "memory.md"
+    memory.write_text("- by hand\n- by hand\n\n## About\n- a\n")
+    store.read()
+    memory.write_text("## Garden\n" + memory.read_text())
+    store.read()
+    edit = store.revisions()[0]
+    assert store.undo().undoes == edit.id
+    assert sorted((line.section, line.text) for line in store.read().lines) == [
+        ("", "by hand"),
+        ("", "by hand"),
+        ("About", "a"),
+    ]
+
+
 def test_diff_is_unified(store: UserStore) -> None:
     add(store, "About", "Lives in Bern")
     add(store, "About", "Has a cat")

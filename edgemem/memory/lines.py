@@ -156,19 +156,25 @@ def _updating(old: Line, new: Line) -> Operation:
 
 def inverse(operations: Sequence[Operation]) -> tuple[Operation, ...]:
     """The operations that take `operations` back, last one first. They must be applied ones (see `Applied`)."""
-    return tuple(map(_inverse, reversed(operations)))
+    return tuple(back for operation in reversed(operations) for back in _inverse(operation))
 
 
-def _inverse(operation: Operation) -> Operation:
-    return Operation(
+def _inverse(operation: Operation) -> tuple[Operation, ...]:
+    origin = operation.old_origin or operation.origin
+    if operation.kind == "update" and operation.section and not operation.old_section:
+        # An update cannot take a line out of all sections (see `difference`): out and in again.
+        back = Operation("add", operation.line_id, text=operation.old_text, origin=origin)
+        return Operation("delete", operation.line_id), back
+    back = Operation(
         _INVERSE_KIND[operation.kind],
         operation.line_id,
         section=operation.old_section,
         text=operation.old_text,
         old_text=operation.text,
         old_section=operation.section,
-        origin=operation.old_origin or operation.origin,
+        origin=origin,
     )
+    return (back,)
 
 
 _INVERSE_KIND: dict[OperationKind, OperationKind] = {"add": "delete", "delete": "add", "update": "update"}
