@@ -21,8 +21,16 @@ NAME_WEIGHT, NUMBER_WEIGHT, COMMON_WEIGHT = 1.5, 1.5, 0.5
 
 _WORD = re.compile(r"[^\W_]+")
 _CLAUSE = re.compile(r"[,;:.()]|\b(?:but|because|aber|sondern|pero|sino|mais)\b")
-_IN_ITS_PLACE = re.compile(r"\b(?:instead of|rather than|(?<=prefers )(.*?) over|statt|en vez de|au lieu de|plutot que)\b")
-_EMPTY = frozenset(
+_IN_ITS_PLACE = re.compile(
+    r"\b(?:instead of|rather than|(?<=prefers )(.*?) over|statt|en vez de|au lieu de|plutot que)\b"
+)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_EMPTY = _words(
     # en
     "the and for with who has have had was are were his her their its your you user from that this into about she he "
     "they them him does did not but all any out own over than then when where which while will would been being "
@@ -32,13 +40,13 @@ _EMPTY = frozenset(
     # es
     "el la los las una unos con por para que del sus como este esta desde "
     # fr
-    "le les des une avec pour dans sur est qui que aux ses son sa du au ne pas en".split()
+    "le les des une avec pour dans sur est qui que aux ses son sa du au ne pas en"
 )
-_COMMON = frozenset(
+_COMMON = _words(
     "likes like loves enjoys prefers dislikes dislike wants want using use uses used new first time work works "
     "working start started starts began begin begins going goes went gets got take takes taking took make makes made "
     "decides decided plans plan feel feels felt lot day week month year home "
-    "mag spielt macht hat habe gusta prefiere aime fait".split()
+    "mag spielt macht hat habe gusta prefiere aime fait"
 )
 _NEGATION = re.compile(
     r"\b(?:ne\b.{0,30}?\b(?:pas|plus|jamais|rien|guere)|n'.{0,30}?\b(?:pas|plus|jamais|rien)"
@@ -55,22 +63,22 @@ _FOR_IT = re.compile(
     r"\b(?:likes?|loves?|enjoys?|prefers?|uses?|drives?|works|considering|wants?"
     r"|mag|liebt|arbeitet|trinkt|fahrt|le gusta|trabaja|conduce|fuma|usa|aime|travaille)\b"
 )
-_PERSONS = frozenset(
+_PERSONS = _words(
     "wife husband partner girlfriend boyfriend fiancee fiance friend friends mother mum mom father dad parents parent "
-    "sister brother daughter son child children kids kid cousin aunt uncle niece nephew grandmother grandma grandfather "
-    "grandpa neighbour neighbours neighbor neighbors colleague colleagues coworker boss landlady landlord tenant "
+    "sister brother daughter son child children kids kid cousin aunt uncle niece nephew grandmother grandma "
+    "grandfather grandpa neighbour neighbours neighbor neighbors colleague colleagues coworker boss landlady landlord tenant "
     "roommate flatmate family teacher mrs mr "
     "frau mann freund freundin freunde mutter vater eltern schwester bruder tochter sohn kinder cousine tante onkel "
     "oma opa grossmutter grossvater nachbar nachbarin nachbarn kollege kollegin chef chefin vermieterin mieterin herr "
     "esposa marido novia novio amigo amiga madre padre padres hermana hermano hija hijo hijos prima primo tia tio "
     "abuela abuelo vecina vecino companera companero jefa jefe "
     "femme mari compagne compagnon copine copain ami amie mere pere parents soeur frere fille fils enfants tante oncle "
-    "grand-mere grand-pere voisine voisin collegue patron patronne".split()
+    "grand-mere grand-pere voisine voisin collegue patron patronne"
 )
-_BEFORE_PERSON = frozenset(
+_BEFORE_PERSON = _words(
     "the a an user users his her their my our of young old older younger best elderly "
     "der die das sein seine seiner ihr ihre ihrer mein meine el la los las su sus mi mis un una le les l un une son sa "
-    "ses mon ma mes leur".split()
+    "ses mon ma mes leur"
 )
 
 
