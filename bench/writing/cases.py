@@ -55,7 +55,10 @@ def load_cases(
     cases = [case for name in names for case in _load(name, data) if split in ("all", case.split)]
     if unknown := set(only) - {case.id for case in cases}:
         raise InvalidInput(f"there is no case {', '.join(sorted(unknown))}", "see the ids in the rows or the texts")
-    return [case for case in cases if not only or case.id in only]
+    chosen = [case for case in cases if not only or case.id in only]
+    if not chosen:
+        raise InvalidInput(f"{' and '.join(names)} have no case in the split {split}", "try --split all")
+    return chosen
 
 
 def _load(name: str, data: Path | None) -> list[WriteCase]:
@@ -87,8 +90,10 @@ def retention_chats(folder: Path) -> list[WriteCase]:
 def own_case(row: dict[str, Any], name: str, chains_on: str | None = None) -> WriteCase:
     """A row of our texts as a case."""
     gold = tuple(Gold(fact["fact"], fact["kind"], tuple(fact["keys"])) for fact in row["gold"])
-    change = bool(row.get("change"))
-    stale = tuple(Stale(old["old"], tuple(old["keys"]), change) for old in row["stale"])
+    new = [_new_value(old, row) if row.get("change") else None for old in row["stale"]]
+    stale = [
+        Stale(old["old"], tuple(old["keys"]), index is not None) for old, index in zip(row["stale"], new, strict=True)
+    ]
     return WriteCase(
         id=row["id"],
         set=name,
@@ -102,11 +107,11 @@ def own_case(row: dict[str, Any], name: str, chains_on: str | None = None) -> Wr
         gold=gold,
         third_party=tuple(ThirdParty(f["fact"], tuple(f["keys"]), f["owner"]) for f in row["third_party"]),
         traps=tuple(_trap(trap, row["style"]) for trap in row["traps"]),
-        stale=stale,
+        stale=tuple(stale),
         chains_on=chains_on,
         hidden=bool(row.get("hidden")),
         own=True,
-        replaced=_replaced(gold, row) if change else (),
+        replaced=tuple(sorted({index for index in new if index is not None})),
     )
 
 
@@ -125,16 +130,23 @@ def trap_kind(why: str, style: str) -> TrapKind:
     return named or _KIND_STYLES.get(style, "task")
 
 
-def _replaced(gold: Sequence[Gold], row: dict[str, Any]) -> tuple[int, ...]:
-    """Which gold facts are new values: for each stale fact the one told in its turn's place, which is the explicit
-    fact that shares most words with it, else the first explicit one. (The texts do not link them.)"""
-    explicit = [index for index, fact in enumerate(gold) if fact.kind == "explicit"]
-    found: set[int] = set()
-    for stale in row["stale"]:
-        if explicit:
-            old = Words.of(stale["old"])
-            found.add(max(explicit, key=lambda index: (old.shared(gold[index].fact), -index)))
-    return tuple(sorted(found))
+def _new_value(old: dict[str, Any], row: dict[str, Any]) -> int | None:
+    """Which gold fact takes the place of an old one; None where the user only asked to forget.
+
+    The texts may say so (`new`: an index). Where they do not, it is an explicit fact from the turn that has most words
+    of the old one (of the turns that tell any; any turn, where none has such words): the fact that has most of them
+    itself, and the first of equals.
+    """
+    if "new" in old:
+        return None if old["new"] is None else int(old["new"])
+    words = Words.of(old["old"]).without_numbers()
+    said = [index for index, turn in enumerate(row["turns"]) if turn["role"] == "user"]
+    explicit = [index for index, fact in enumerate(row["gold"]) if fact["kind"] == "explicit"]
+    shares = {turn: words.shared(row["turns"][turn]["text"]) for turn in said}
+    likely = sorted((turn for turn in said if shares[turn] or not any(shares.values())), key=lambda turn: -shares[turn])
+    told = [[index for index in explicit if row["gold"][index]["evidence_turn"] == turn] for turn in likely]
+    first = next(filter(None, told), [])
+    return max(first, key=lambda index: (words.shared(row["gold"][index]["fact"]), -index), default=None)
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:

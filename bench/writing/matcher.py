@@ -40,7 +40,7 @@ _EMPTY = _words(
     # es
     "el la los las una unos con por para que del sus como este esta desde "
     # fr
-    "le les des une avec pour dans sur est qui que aux ses son sa du au ne pas en"
+    "le les des une avec pour dans sur est qui que aux ses son sa du au ne pas en avant apres tout"
 )
 _COMMON = _words(
     "likes like loves enjoys prefers dislikes dislike wants want using use uses used new first time work works "
@@ -66,8 +66,8 @@ _FOR_IT = re.compile(
 _PERSONS = _words(
     "wife husband partner girlfriend boyfriend fiancee fiance friend friends mother mum mom father dad parents parent "
     "sister brother daughter son child children kids kid cousin aunt uncle niece nephew grandmother grandma "
-    "grandfather grandpa neighbour neighbours neighbor neighbors colleague colleagues coworker boss landlady landlord tenant "
-    "roommate flatmate family teacher mrs mr "
+    "grandfather grandpa neighbour neighbours neighbor neighbors colleague colleagues coworker boss landlady landlord "
+    "tenant roommate flatmate family teacher mrs mr "
     "frau mann freund freundin freunde mutter vater eltern schwester bruder tochter sohn kinder cousine tante onkel "
     "oma opa grossmutter grossvater nachbar nachbarin nachbarn kollege kollegin chef chefin vermieterin mieterin herr "
     "esposa marido novia novio amigo amiga madre padre padres hermana hermano hija hijo hijos prima primo tia tio "
@@ -98,6 +98,9 @@ class Words:
                 continue
             weights[small[:STEM_CHARS]] = _weight(word, small, at)
         return cls(weights)
+
+    def without_numbers(self) -> Words:
+        return Words({stem: weight for stem, weight in self.weights.items() if not stem.isdigit()})
 
     def shared(self, text: str) -> float:
         """Weighted share (0 to 1) of these words that `text` has, too."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -88,11 +89,13 @@ def personamem_v1(folder: Path) -> list[WriteCase]:
     Where the annotation names the old state, that is the memory before, and stale. The annotators' likes contradict
     the text now and then. The contexts have no gold: they show cost, budget and (judged) unsupported lines.
     """
-    snippets = [_snippet(row) for row in _rows(folder / "validation_mcq.jsonl") if row["evidence_conversation"]]
+    rows = [row for row in _rows(folder / "validation_mcq.jsonl") if row["evidence_conversation"]]
+    names = _first_names(row["annotation"]["Event"] for row in rows)
+    snippets = [_snippet(row, names) for row in rows]
     return [*snippets, *(case for row in _rows(folder / "contexts.jsonl") for case in _context(row))]
 
 
-def _snippet(row: dict[str, Any]) -> WriteCase:
+def _snippet(row: dict[str, Any], names: tuple[str, ...]) -> WriteCase:
     noted = row["annotation"]
     parts = _SAID.split(row["evidence_conversation"])[1:]
     said = list(zip(parts[::2], parts[1::2], strict=True))
@@ -102,7 +105,7 @@ def _snippet(row: dict[str, Any]) -> WriteCase:
     old, new = _noted(noted, "[Old Fact]"), _noted(noted, "[Updated Fact]")
     if new and not old:
         old = _noted(noted, "[Fact]")
-    gold = [Gold(noted["Event"], "explicit", names=_first_name(noted["Event"]))]
+    gold = [Gold(noted["Event"], "explicit", names=names)]
     if new := new or _noted(noted, "[Fact]"):
         gold.append(Gold(new, "implied"))
     return WriteCase(
@@ -126,10 +129,10 @@ def _noted(annotation: dict[str, Any], prefix: str) -> str:
     return attitude(likes, dislikes) if likes or dislikes else ""
 
 
-def _first_name(event: str) -> tuple[str, ...]:
-    """The persona's name, with which some events begin (`Kim went ...`; others begin with the verb)."""
-    found = re.match(r"([A-Z]\w+)(?:'s)? \w+", event)
-    return (found[1],) if found and not found[1].endswith("ed") else ()
+def _first_names(events: Iterable[str]) -> tuple[str, ...]:
+    """The personas' names: events begin with one or with a verb, which stands in the past and repeats less."""
+    first = Counter(event.split()[0].removesuffix("'s") for event in events)
+    return tuple(word for word, count in first.items() if count >= 3 and not word.endswith("ed"))
 
 
 def _context(row: dict[str, Any]) -> Iterator[WriteCase]:
@@ -168,17 +171,18 @@ def locomo(folder: Path, conversations: int) -> list[WriteCase]:
 
 def _conversation(name: str, data: dict[str, Any]) -> Iterator[WriteCase]:
     numbers = sorted(int(key[8:]) for key in data if re.fullmatch(r"session_\d+", key))
-    for user in (data["speaker_a"], data["speaker_b"]):
+    for letter in "ab":
+        user = data[f"speaker_{letter}"]
         previous = None
         for number in numbers:
             events = data.get(f"events_session_{number}", {}).get(user, [])
             case = WriteCase(
-                id=f"{name}-{user}-{number}",
+                id=f"{name}-{letter}-{number}",
                 set="locomo",
                 split="dev",
                 language="en",
                 style="two people",
-                user=f"{name}-{user}",
+                user=f"{name}-{letter}",
                 time=datetime.strptime(data[f"session_{number}_date_time"], "%I:%M %p on %d %B, %Y").replace(
                     tzinfo=UTC
                 ),

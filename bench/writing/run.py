@@ -123,7 +123,8 @@ def code_digest() -> str:
     """Digest (16 hex digits) of the sources that decide what is written, as they were when the run began."""
     root = Path(edgemem.__file__).parent
     paths = [path for pattern in WRITERS for path in sorted(root.glob(pattern))]
-    parts = [path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() for path in paths]
+    paths.append(Path(remember_naively.__code__.co_filename))
+    parts = [path.name.encode() + b"\0" + path.read_bytes() for path in paths]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
