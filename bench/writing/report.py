@@ -82,7 +82,7 @@ def retention(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def _retained(rows: Sequence[Row]) -> dict[str, Any]:
-    last = max(rows, key=lambda row: len(row.get("earlier", ())) * 10_000 + int(row["case"].strip("r") or 0))
+    last = max(rows, key=lambda row: (len(row.get("earlier", ())), row["case"]))
     facts = {fact["fact"]: fact for fact in last.get("earlier", ())}
     for index, fact in enumerate(last["gold"]):
         facts[f"{last['case']}.{index}"] = {"hidden": last["hidden"], "style": last["style"], "found": fact["found"]}
