@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgemem.bench.writing.cases import SETS, known_before, load_cases
+from edgemem.bench.writing.cases import SETS, load_cases
 from edgemem.bench.writing.values import Gold, Stale
 from edgemem.errors import InvalidInput
 
@@ -170,13 +170,6 @@ def test_what_replaces_an_old_fact_is_found() -> None:
         "w069": ["Chorale le jeudi"],
     }
     assert [stale.change for stale in cases["w069"].stale] == [False, True]  # one is to be forgotten
-
-
-def test_a_fact_that_the_memory_had_before_is_known() -> None:
-    case = load_cases(["own"], only=["w011"])[0]
-    assert [fact.fact for fact, known in zip(case.gold, known_before(case), strict=True) if known] == [
-        "Works at night, his day starts in the evening"
-    ]
 
 
 def test_the_retention_chats_are_one_long_chain() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from edgemem.bench.writing.cases import TEXTS, rows_of, trap_kind
 from edgemem.bench.writing.language import guess_language
-from edgemem.bench.writing.matcher import conveys, has_keys, is_stale, is_third_party, springs
+from edgemem.bench.writing.matcher import can_be_mistaken, conveys, has_keys, is_stale, is_third_party, springs
 from edgemem.bench.writing.validation import PAIRS, Agreement, agreements, disagreements, read_pairs
 from edgemem.bench.writing.values import Gold, Stale, ThirdParty, Trap
 
@@ -96,7 +96,9 @@ def test_another_persons_fact_counts_where_it_stands_as_the_users(line: str, exp
 
 
 def test_a_fact_whose_keys_only_name_its_owner_says_nothing() -> None:
-    assert not is_third_party(ThirdParty("Halina", ("halina",), "Grandma Halina"), "Likes Halina.")
+    fact = ThirdParty("Halina", ("halina",), "Grandma Halina")
+    assert not can_be_mistaken(fact)
+    assert not is_third_party(fact, "Likes Halina.")
 
 
 def test_a_trap_springs_unless_the_line_names_whose_it_is() -> None:
@@ -162,8 +164,8 @@ def test_the_matcher_is_as_good_as_is_said() -> None:
     """Least values, a little under what was measured, so that a change that costs something is seen."""
     found = {agreement.group: agreement for agreement in agreements(read_pairs())}
     assert found["all"].precision >= 0.77
-    assert found["all"].recall >= 0.86
-    assert found["half b"].pairs == 145
+    assert found["all"].recall >= 0.88
+    assert found["half b"].pairs == 169
 
 
 def test_agreement_counts_each_outcome(tmp_path: Path) -> None:

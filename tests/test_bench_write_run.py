@@ -64,6 +64,11 @@ def test_a_row_says_what_was_learned_and_what_it_cost(tmp_path: Path) -> None:
     assert row["output_tokens"] > 0
 
 
+def test_a_fact_that_the_memory_had_before_is_known(tmp_path: Path) -> None:
+    run(scripted("NONE"), chat(memory_before=("Likes Lund",)), rows=tmp_path / "rows.jsonl")
+    assert rows_in(tmp_path / "rows.jsonl")[0]["gold"][0]["known"]
+
+
 def test_rows_of_sets_that_are_not_ours_hold_no_text(tmp_path: Path) -> None:
     run(scripted("ADD Preferences: Likes the town of Lund"), chat(own=False), rows=tmp_path / "rows.jsonl")
     assert "Lund" not in (tmp_path / "rows.jsonl").read_text()

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgemem.errors import InvalidInput
 
-from .matcher import Words, conveys, names_person
+from .matcher import Words, names_person
 from .real_sets import locomo, memoryctrl, personamem_v1
 from .values import Gold, Stale, ThirdParty, Trap, TrapKind, WriteCase
 
@@ -155,11 +155,6 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.strip():
                 yield json.loads(line)
-
-
-def known_before(case: WriteCase) -> tuple[bool, ...]:
-    """For each gold fact, whether `memory_before` says it already: then this chat cannot teach it."""
-    return tuple(any(conveys(gold, line) for line in case.memory_before) for gold in case.gold)
 
 
 SETS: dict[str, CaseSet] = {

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from .values import Gold, Stale, ThirdParty, Trap
 
 MATCHER_VERSION = 1
-LEAST_SHARE = 0.5  # of a fact's weighted words, found in one line
+LEAST_SHARE, LONG_SHARE = 0.5, 0.25  # of a fact's weighted words, found in one line: short facts, long ones
+ENOUGH_WORDS = 2.5  # weighted words that are enough of a longer fact (a sentence tells more than one line keeps)
 STEM_CHARS = 5  # as many first letters decide: `allergy` and `allergic` meet
 NAME_WEIGHT, NUMBER_WEIGHT, COMMON_WEIGHT = 1.5, 1.5, 0.5
 
@@ -109,6 +110,11 @@ class Words:
         found = sum(weight for stem, weight in self.weights.items() if any(_meet(stem, other) for other in there))
         return found / whole if whole else 0.0
 
+    def enough_in(self, line: str) -> bool:
+        """Whether the line has so many of these words that it says the fact."""
+        whole = sum(self.weights.values()) or 1.0
+        return self.shared(line) >= min(LEAST_SHARE, max(LONG_SHARE, ENOUGH_WORDS / whole))
+
 
 def _meet(one: str, other: str) -> bool:
     """Equal, or the shorter (four letters and more: `swim`, `swimm`) begins the longer."""
@@ -133,7 +139,7 @@ def conveys(gold: Gold, line: str) -> bool:
     if gold.keys:
         if not has_keys(gold.keys, line):
             return False
-    elif Words.of(gold.fact, gold.names).shared(line) < LEAST_SHARE:
+    elif not Words.of(gold.fact, gold.names).enough_in(line):
         return False
     return _same_person(gold.fact, line) and not _turned_around(gold, line)
 
@@ -150,15 +156,21 @@ def _still_says(old: Gold, line: str) -> bool:
     return has_keys(old.keys, line) and not (_denies(line, old) and not _denies(old.fact, old))
 
 
-def is_third_party(fact: ThirdParty, line: str) -> bool:
-    """Whether the line holds what is another person's fact without naming that person.
+def can_be_mistaken(fact: ThirdParty) -> bool:
+    """Whether something is left of the keys without those that name the owner; else nothing can be said."""
+    return bool(_without_owner(fact))
 
-    Keys that only name the owner are left out of the test; where nothing else is left, nothing can be said.
-    """
-    owner = plain(fact.owner)
-    rest = tuple(key for key in fact.keys if not any(part and plain(part) in owner for part in key.split("|")))
-    named = any(word in plain(line).split() for word in owner.split())
+
+def is_third_party(fact: ThirdParty, line: str) -> bool:
+    """Whether the line holds what is another person's fact without naming that person."""
+    rest = _without_owner(fact)
+    named = any(word in plain(line).split() for word in plain(fact.owner).split())
     return bool(rest) and has_keys(rest, line) and not named and not names_person(line)
+
+
+def _without_owner(fact: ThirdParty) -> tuple[str, ...]:
+    owner = plain(fact.owner)
+    return tuple(key for key in fact.keys if not any(part and plain(part) in owner for part in key.split("|")))
 
 
 def springs(trap: Trap, line: str) -> bool:

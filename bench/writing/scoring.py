@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .cases import known_before
 from .language import guess_language
-from .matcher import is_stale, is_third_party, recalled, springs
+from .matcher import can_be_mistaken, is_stale, is_third_party, recalled, springs
 from .values import Gold, WriteCase
 
 
@@ -18,14 +17,20 @@ def added_lines(before: Iterable[str], after: Iterable[str]) -> list[str]:
 
 
 def score(case: WriteCase, before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
-    """The judgements of a row. `known`: the memory said it before, so it is no test of learning.
+    """The judgements of a row. `known`: the memory said it before this chat, so it is no test of learning.
 
-    Third parties, traps and language are judged on the lines that were added; gold and stale on the whole memory.
+    (In a long memory of one topic a line matches by chance, too, now and then: leaving out what matched before keeps
+    that from counting as learned.) Third parties, traps and language are judged on the lines that were added; gold and
+    stale on the whole memory.
     """
     added = added_lines(before, after)
-    known = known_before(case)
     gold = [
-        {"kind": fact.kind, "found": recalled(fact, after), "known": known[index], "change": index in case.replaced}
+        {
+            "kind": fact.kind,
+            "found": recalled(fact, after),
+            "known": recalled(fact, before),
+            "change": index in case.replaced,
+        }
         for index, fact in enumerate(case.gold)
     ]
     stale = [
@@ -33,7 +38,9 @@ def score(case: WriteCase, before: Sequence[str], after: Sequence[str]) -> dict[
     ]
     return {
         "gold": gold,
-        "third_party": [any(is_third_party(fact, line) for line in added) for fact in case.third_party],
+        "third_party": [
+            any(is_third_party(fact, line) for line in added) for fact in case.third_party if can_be_mistaken(fact)
+        ],
         "traps": [{"kind": trap.kind, "stored": any(springs(trap, line) for line in added)} for trap in case.traps],
         "stale": stale,
         "lines_added": len(added),
