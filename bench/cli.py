@@ -103,9 +103,10 @@ def sheet(
 
 
 def _check_matcher(out: Output) -> None:
-    from .writing.validation import agreements, read_pairs
+    from .writing.validation import agreements, disagreements, read_pairs
 
-    found = agreements(read_pairs())
+    pairs = read_pairs()
+    found = agreements(pairs)
     if out.json:
         out.data(
             [
@@ -115,6 +116,10 @@ def _check_matcher(out: Output) -> None:
         )
     table = [[one.group, str(one.pairs), f"{one.precision:.3f}", f"{one.recall:.3f}"] for one in found]
     out.table(["pairs", "number", "precision", "recall"], table)
+    for pair in disagreements(pairs, "a"):  # of half b nobody should see the single ones
+        out.detail(
+            f"{'missed' if pair.label else 'wrong'}: {pair.line!r} for {pair.gold.fact!r} {list(pair.gold.keys)}"
+        )
 
 
 def _run(setup: Setup, cases: list[WriteCase], rows: Path, limit: int | None, out: Output) -> None:
