@@ -74,6 +74,9 @@ NETWORK_HOMES = ("catalogue", "catalogue.*")
 PRINTING_HOMES = ("cli", "cli.*")
 PARTS = ("bench", "export")  # parts beside the runtime, which only the command line mounts
 MOUNTING_HOMES = ("cli", "cli.*")
+PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "bench": {"typer": ("cli",)},  # its commands; all else of it is library and neither prints nor asks
+}
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def _network_name(module: str) -> str | None:
     return next((candidate for candidate in candidates if candidate in NETWORK), None)
 
 
-def _homes(module: Module, package: str) -> Iterator[str]:
+def _homes(module: Module, package: str, homes: Mapping[str, tuple[str, ...]] = HOMES) -> Iterator[str]:
     for found in module.imports:
         network = _network_name(found.module)
         if network is not None:
@@ -228,8 +231,8 @@ def _homes(module: Module, package: str) -> Iterator[str]:
                 yield f"network: {module.name}:{found.line} imports {network}"
             continue
         library = _outside(found.module, package)
-        if library is not None and not _matches(module.name, HOMES.get(library, ())):
-            home = " or ".join(HOMES.get(library, ())) or "none yet; give it one in tests/layer_rules.py"
+        if library is not None and not _matches(module.name, homes.get(library, ())):
+            home = " or ".join(homes.get(library, ())) or "none yet; give it one in tests/layer_rules.py"
             yield f"home: {module.name}:{found.line} imports {library} (its home: {home})"
 
 
@@ -260,3 +263,19 @@ def parts_that_meet(part: str, modules: Mapping[str, Module], package: str = "ed
         for found in module.imports
         if f"{found.module}.".startswith(tuple(f"{other}." for other in others))
     ]
+
+
+def broken_rules_of_a_part(part: str, modules: Mapping[str, Module], package: str = "edgemem") -> list[str]:
+    """Every broken rule of a part that has its homes above: outside libraries, network, and that only its command
+    line prints or uses the runtime's command line."""
+    found: list[str] = []
+    for module in modules.values():
+        found.extend(f"{part}: {broken}" for broken in _homes(module, package, PART_HOMES[part]))
+        if not _matches(module.name, PRINTING_HOMES):
+            found.extend(f"{part}: print: {module.name}:{line} prints" for line in module.prints)
+            found.extend(
+                f"{part}: direction: {module.name}:{imported.line} imports {imported.module}"
+                for imported in module.imports
+                if imported.module.startswith(f"{package}.cli")
+            )
+    return sorted(set(found))

@@ -89,7 +89,7 @@ def test_an_unknown_error_is_seen_with_its_traceback(data_dir: Path, tmp_path: P
         (["ask", "hi", "--threads", "many"], "--threads"),
         (["ask", "hi", "--threads", "0"], "flag --threads: 0 cannot be used"),
         (["memory", "show", "--user", "a/b"], "the user name 'a/b' cannot be used"),
-        (["bench"], "`edgemem bench` is not installed"),
+        (["bench", "write", "report"], "Missing argument"),
         (["export", "gguf", "somewhere"], "`edgemem export` is not installed"),
     ],
 )

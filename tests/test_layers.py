@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from layer_rules import HOMES, LAYERS, broken_rules, parts_that_meet, read_package
+from layer_rules import HOMES, LAYERS, broken_rules, broken_rules_of_a_part, parts_that_meet, read_package
 
 
 def folder_of(package: str) -> Path:
@@ -30,6 +30,12 @@ def test_bench_and_export_meet_in_files_only(part: str) -> None:
     modules = read_package(folder_of(f"edgemem.{part}"), name=f"edgemem.{part}")
     assert "" in modules
     assert parts_that_meet(part, modules) == []
+
+
+def test_bench_keeps_its_rules() -> None:
+    modules = read_package(folder_of("edgemem.bench"), name="edgemem.bench")
+    assert "writing.run" in modules
+    assert broken_rules_of_a_part("bench", modules) == []
 
 
 def test_models_holds_data_and_no_code() -> None:
@@ -167,3 +173,17 @@ def test_bench_that_imports_export_is_found(tmp_path: Path) -> None:
     (tmp_path / "run.py").write_text("from ..export import pack\nimport edgemem.exporter\n")
     modules = read_package(tmp_path, name="edgemem.bench")
     assert parts_that_meet("bench", modules) == ["parts: bench.run:1 imports edgemem.export.pack"]
+
+
+def test_bench_that_prints_or_asks_outside_its_command_line_is_found(tmp_path: Path) -> None:
+    (tmp_path / "cli.py").write_text("import typer\nfrom edgemem.cli.options import Run\nprint('fine')\n")
+    (tmp_path / "run.py").write_text(
+        "import typer\nimport pandas\nimport socket\nprint('no')\nimport edgemem.cli.output\n"
+    )
+    assert broken_rules_of_a_part("bench", read_package(tmp_path, name="edgemem.bench")) == [
+        "bench: direction: run:5 imports edgemem.cli.output",
+        "bench: home: run:1 imports typer (its home: cli)",
+        "bench: home: run:2 imports pandas (its home: none yet; give it one in tests/layer_rules.py)",
+        "bench: network: run:3 imports socket",
+        "bench: print: run:4 prints",
+    ]

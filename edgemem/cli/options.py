@@ -46,9 +46,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 
 @dataclass
 class Run:
-    """One run of a command: its flags, where it prints, what it closes at the end, its settings when asked for."""
+    """One run of a command: its flags, where it prints, what it closes at the end, its settings when asked for.
+
+    `subcommand` is the one that runs next, where the command is a group ('' otherwise).
+    """
 
     flags: dict[str, object] = field(default_factory=dict)
+    subcommand: str = ""
     closing: ExitStack = field(default_factory=ExitStack)
     _settings: Settings | None = None
 
@@ -82,7 +86,8 @@ def common(function: Callable[Concatenate[Run, P], None]) -> Callable[..., None]
         context = given.pop("context")
         after = {name: given.pop(name) for name in COMMON}
         before = context.obj.flags if isinstance(context.obj, Run) else {}
-        context.obj = Run(before | {name: value for name, value in after.items() if value is not None})
+        flags = before | {name: value for name, value in after.items() if value is not None}
+        context.obj = Run(flags, context.invoked_subcommand or "")
         with context.obj.closing:
             call(context.obj, **given)
 

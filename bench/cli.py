@@ -1,0 +1,183 @@
+"""`edgemem bench`: the commands around the measurements. Parses, calls, prints; measures nothing itself.
+
+Loaded at every start of edgemem, so whatever is heavy is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgemem.cli.options import Run, common
+from edgemem.cli.output import Output
+from edgemem.errors import InvalidInput, StoreWriteFailed
+
+if TYPE_CHECKING:
+    from .writing.run import Setup, Step
+    from .writing.values import WriteCase
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+write_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(write_app, name="write", help="Measure how well a model writes memories.")
+
+RowFiles = Annotated[list[Path], typer.Argument(help="Files of rows (what --rows wrote).")]
+
+
+@write_app.callback()
+@common
+def write(
+    run: Run,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="own, retention, memoryctrl, personamem_v1, locomo (repeat).")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="dev, frozen or all.")] = "dev",
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the public sets.")] = None,
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("write-rows.jsonl"),
+    only: Annotated[str | None, typer.Option("--only", help="Case ids, separated by commas.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most this many cases, then stop.")] = None,
+    without: Annotated[list[str] | None, typer.Option("--without", help="A step of the policy to leave out.")] = None,
+    label: Annotated[str, typer.Option("--label", help="Name of this variant in rows and report.")] = "",
+    check_matcher: Annotated[bool, typer.Option("--check-matcher", help="Judge the matcher, run nothing.")] = False,
+) -> None:
+    """Run cases that rows are still missing for. --policy may be edits, overwrite or naive. Stop it at any time."""
+    if run.subcommand:
+        return
+    if check_matcher:
+        _check_matcher(run.output)
+        return
+    from .writing.cases import load_cases
+
+    chosen = [part.strip() for part in only.split(",")] if only else []
+    cases = load_cases(sets or ["own"], split=split, data=data, only=chosen)
+    with _setup(run, tuple(without or ()), label) as setup:
+        _run(setup, cases, rows, limit, run.output)
+
+
+@write_app.command("report")
+@common
+def report(
+    run: Run,
+    files: RowFiles,
+    verdicts: Annotated[list[Path] | None, typer.Option("--verdicts", help="Files of verdicts (repeat).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
+) -> None:
+    """Show what the rows say: recall, wrong lines, changes, language, cost."""
+    from .writing.judging import read_verdicts
+    from .writing.report import build, markdown
+    from .writing.rows import read_objects, read_rows
+
+    rows = read_rows(files)
+    judged = read_verdicts([row for path in verdicts or () for row in read_objects(path)])
+    text = markdown(rows, judged)
+    if out:
+        _write_text(out, text)
+    if run.output.json:
+        run.output.data(build(rows, judged))
+    run.output.text(text, end="")
+
+
+@write_app.command("sheet")
+@common
+def sheet(
+    run: Run,
+    files: RowFiles,
+    out: Annotated[Path, typer.Option("--out", help="Where the sheet goes (JSONL).")],
+    seed: Annotated[int, typer.Option("--seed", help="Order of the lines; another one for a second pass.")] = 1,
+) -> None:
+    """Write every line that an update added, shuffled and without its maker, for a person to judge."""
+    import json
+
+    from .writing.judging import sheet as build_sheet
+    from .writing.rows import lines_file, read_rows
+
+    lines = build_sheet(read_rows(lines_file(path) for path in files), seed)
+    _write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    if run.output.json:
+        run.output.data({"path": out, "lines": len(lines)})
+    run.output.text(f"{len(lines)} lines to judge in {out}")
+
+
+def _check_matcher(out: Output) -> None:
+    from .writing.validation import agreements, disagreements, read_pairs
+
+    pairs = read_pairs()
+    found = agreements(pairs)
+    if out.json:
+        out.data(
+            [
+                {"group": one.group, "pairs": one.pairs, "precision": one.precision, "recall": one.recall}
+                for one in found
+            ]
+        )
+    table = [[one.group, str(one.pairs), f"{one.precision:.3f}", f"{one.recall:.3f}"] for one in found]
+    out.table(["pairs", "number", "precision", "recall"], table)
+    for pair in disagreements(pairs, "a"):  # of half b nobody should see the single ones
+        out.detail(
+            f"{'missed' if pair.label else 'wrong'}: {pair.line!r} for {pair.gold.fact!r} {list(pair.gold.keys)}"
+        )
+
+
+def _run(setup: Setup, cases: list[WriteCase], rows: Path, limit: int | None, out: Output) -> None:
+    from .writing.run import run_cases
+
+    started = time.monotonic()
+    done = 0
+    for step in run_cases(setup, cases, rows, limit):
+        done = step.done
+        out.note(_progress(step, time.monotonic() - started))
+    if out.json:
+        out.data({"rows": rows, "cases": len(cases), "run": done})
+    out.text(f"{done} cases run, {len(cases)} chosen; rows in {rows}")
+
+
+def _progress(step: Step, elapsed_s: float) -> str:
+    row = step.row
+    asked = [fact for fact in row["gold"] if not fact["known"]]
+    found = sum(fact["found"] for fact in asked)
+    left_s = elapsed_s / step.done * (step.total - step.done)
+    left = f"{left_s / 60:.0f} min left" if left_s >= 90 else f"{left_s:.0f} s left"
+    what = f"{found} of {len(asked)} facts, {row['lines_added']} lines, {row['seconds']:.1f} s"
+    return f"{step.done}/{step.total} {row['set']} {row['case']}: {what}; about {left}"
+
+
+@contextmanager
+def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
+    """The engine, opened once and closed at the end, and how to write. `naive` is no setting of the assistant's."""
+    from edgemem.cli.open import places_for
+    from edgemem.opening import open_model
+
+    from .writing.run import POLICIES, Setup
+
+    policy = run.flags.pop("policy", None)
+    if policy is not None and policy not in POLICIES:
+        raise InvalidInput(f"there is no way to write called {policy!r}", f"use {', '.join(POLICIES)}")
+    settings = run.settings
+    with run.output.progress("bytes") as report_bytes:
+        opened = open_model(
+            settings.model,
+            where=places_for(run),
+            device=settings.device,
+            gpu_layers=settings.gpu_layers,
+            context_tokens=settings.context_tokens,
+            threads=settings.threads,
+            offline=settings.offline,
+            progress=report_bytes,
+        )
+    chosen = str(policy or settings.policy or opened.policy)
+    try:
+        yield Setup(opened.engine, opened.prompts, chosen, without, label, settings.budget_tokens)
+    finally:
+        opened.engine.close()
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise StoreWriteFailed(f"cannot write {path}: {error}", "check the folder") from error
