@@ -156,11 +156,11 @@ def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
     policy = run.flags.pop("policy", None)
     if policy is not None and policy not in POLICIES:
         raise InvalidInput(f"there is no way to write called {policy!r}", f"use {', '.join(POLICIES)}")
-    settings = run.settings
+    settings, where = run.settings, places_for(run)
     with run.output.progress("bytes") as report_bytes:
         opened = open_model(
             settings.model,
-            where=places_for(run),
+            where=where,
             device=settings.device,
             gpu_layers=settings.gpu_layers,
             context_tokens=settings.context_tokens,
@@ -170,7 +170,16 @@ def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
         )
     chosen = str(policy or settings.policy or opened.policy)
     try:
-        yield Setup(opened.engine, opened.prompts, chosen, without, label, settings.budget_tokens)
+        yield Setup(
+            opened.engine,
+            opened.prompts,
+            chosen,
+            without,
+            label,
+            settings.budget_tokens,
+            opened.thresholds,
+            where.cache / "kv" / "prompts",
+        )
     finally:
         opened.engine.close()
 

@@ -112,7 +112,7 @@ def open_assistant(
         raise InvalidInput(f"a budget of {budget_tokens} tokens cannot be used", f"use 1 to {BUDGET_TOKENS}")
     where = places(data_dir)
     store = open_store(where.data, user, read_only=temporary)
-    prompts, default_policy = load_prompts(), "edits"
+    prompts, default_policy, thresholds = load_prompts(), "edits", None
     if engine is None:
         from edgemem.opening import open_model
 
@@ -127,9 +127,11 @@ def open_assistant(
             persist=not temporary,
             progress=progress,
         )
-        engine, prompts, default_policy = opened.engine, opened.prompts, opened.policy
-    chosen = open_policy(policy or default_policy)
-    return Assistant(user, engine, store, chosen, prompts, budget_tokens, temporary=temporary, now=now)
+        engine, prompts = opened.engine, opened.prompts
+        default_policy, thresholds = opened.policy, opened.thresholds
+    chosen = open_policy(policy or default_policy, thresholds=thresholds)
+    cache = None if temporary else where.cache / "kv" / "prompts"
+    return Assistant(user, engine, store, chosen, prompts, budget_tokens, temporary=temporary, cache=cache, now=now)
 
 
 class Assistant:
@@ -145,6 +147,7 @@ class Assistant:
         budget_tokens: int = BUDGET_TOKENS,
         *,
         temporary: bool = False,
+        cache: Path | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.user = user
@@ -154,6 +157,7 @@ class Assistant:
         self.prompts = prompts
         self.budget_tokens = budget_tokens
         self.temporary = temporary
+        self.cache = cache
         self.now = now
         self._chats: list[Chat] = []
         self._default: Chat | None = None
@@ -244,6 +248,7 @@ class Assistant:
             session,
             sampling,
             cancelled,
+            self.cache,
         )
         proposal = self.policy.propose(task)
         checked = check(proposal.operations, memory, turns, self.budget_tokens, self.engine.count)

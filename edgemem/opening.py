@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ class OpenedModel:
     engine: Engine
     prompts: Prompts
     policy: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_model(
@@ -64,4 +65,6 @@ def open_model(
         threads=threads,
         quantized=header.file_type not in FLOAT_FILE_TYPES,
     )
-    return OpenedModel(engine, load_prompts(card.prompts if card else ""), card.policy if card else "edits")
+    if card is None:
+        return OpenedModel(engine, load_prompts(), "edits")
+    return OpenedModel(engine, load_prompts(card.prompts), card.policy, card.thresholds)

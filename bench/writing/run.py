@@ -8,9 +8,8 @@ Does not print.
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from edgemem.prompting.prompts import Prompts
 
 POLICIES = ("edits", "overwrite", "naive")
-WRITERS = ("assistant.py", "memory/*.py", "policies/*.py", "prompting/*.py")
+WRITERS = ("assistant.py", "memory/*", "policies/*.py", "prompting/*.py", "prompting/texts/*")
 """The sources that decide what is written: rows made by other ones are not mixed with new ones."""
 USER = "bench"
 
@@ -52,6 +51,8 @@ class Setup:
     without: tuple[str, ...] = ()
     label: str = ""
     budget_tokens: int = BUDGET_TOKENS
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    cache: Path | None = None
 
     @property
     def variant(self) -> str:
@@ -93,13 +94,11 @@ def writer(setup: Setup) -> Policy:
     """The policy of the setup (for `naive` one that is never asked). Raises InvalidInput for what there is not."""
     if setup.policy not in POLICIES:
         raise InvalidInput(f"there is no way to write called {setup.policy!r}", f"use {', '.join(POLICIES)}")
-    if not setup.without:
-        return open_policy("overwrite" if setup.policy == "naive" else setup.policy)
-    opener: Any = open_policy
-    if setup.policy == "naive" or "without" not in inspect.signature(open_policy).parameters:
-        raise InvalidInput(f"{setup.policy} has no steps that can be left out", "leave --without away")
-    found: Policy = opener(setup.policy, without=frozenset(setup.without))
-    return found
+    if setup.policy != "naive":
+        return open_policy(setup.policy, thresholds=setup.thresholds, without=setup.without)
+    if setup.without:
+        raise InvalidInput("naive has no steps that can be left out", "leave --without away")
+    return open_policy("overwrite")
 
 
 def head(setup: Setup, case: WriteCase | None) -> Row:
@@ -114,6 +113,7 @@ def head(setup: Setup, case: WriteCase | None) -> Row:
         "model_digest": setup.engine.info.digest,
         "prompt_digest": setup.prompts.digest,
         "code_digest": code_digest(),
+        "thresholds": dict(setup.thresholds),
         "matcher": MATCHER_VERSION,
     }
 
@@ -122,7 +122,7 @@ def head(setup: Setup, case: WriteCase | None) -> Row:
 def code_digest() -> str:
     """Digest (16 hex digits) of the sources that decide what is written, as they were when the run began."""
     root = Path(edgemem.__file__).parent
-    paths = [path for pattern in WRITERS for path in sorted(root.glob(pattern))]
+    paths = [path for pattern in WRITERS for path in sorted(root.glob(pattern)) if path.is_file()]
     paths.append(Path(remember_naively.__code__.co_filename))
     parts = [path.name.encode() + b"\0" + path.read_bytes() for path in paths]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
@@ -147,7 +147,7 @@ def run_case(
 ) -> tuple[Row, Row]:
     """Learn one chat in `home`. Returns its row, and what was written (see `run_cases`)."""
     with open_store(home, USER) as store:
-        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens)
+        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache)
         _remembered_before(assistant, case)
         before = _texts(assistant)
         _journal(assistant, case)

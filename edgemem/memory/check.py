@@ -13,22 +13,18 @@ from dataclasses import dataclass, replace
 from edgemem.memory.dates import with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
 from edgemem.memory.similar import similarity
+from edgemem.memory.words import all_stems, content_words, names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
 MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
 DUPLICATE_PERCENT = 88.0  # two lines this alike say the same; "likes tea" and "likes teal" are 94, but rare
 GROUNDED_SHARE = 0.5  # of a fact's content words, found in one user turn
 _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.IGNORECASE)
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _KEYS = re.compile(
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
     r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:is|:|=|ist|es|est)\s*\S+",
     re.IGNORECASE,
-)
-_SAME_EVERYWHERE = frozenset(
-    "the and for with who has have had was are his her their your you user from that this into about prefers likes "
-    "like loves enjoys wants plans lives works named name called been does not very new now ADD".casefold().split()
 )
 
 
@@ -56,7 +52,7 @@ def check(
     lines = {line.id: line for line in memory.lines}
     users = [turn for turn in turns if turn.role == "user"]
     for operation in proposed:
-        operation = _dated(_grounded(_about_its_line(_tidy(operation)), users), users)
+        operation = _dated(_grounded(_tidy(operation), users), users)
         reason, detail = _judge(operation, lines, accepted, users)
         if reason:
             rejected.append(Rejected(operation, reason, detail))
@@ -111,28 +107,9 @@ def find_secret(text: str) -> str:
     return "credential" if _KEYS.search(text) else ""
 
 
-def content_words(text: str) -> set[str]:
-    """Words that carry meaning, cut to five letters so that `allergy` and `allergic` meet."""
-    words = (word.casefold() for word in _WORD.findall(text))
-    return {word[:5] for word in words if (len(word) > 2 or word.isdigit()) and word not in _SAME_EVERYWHERE}
-
-
 def _tidy(operation: Operation) -> Operation:
     text = " ".join(operation.text.split()).strip(' -*•"“”')
     return replace(operation, text=text)
-
-
-def _about_its_line(operation: Operation) -> Operation:
-    """An update that shares no word with the line it would replace is about something else: a new line."""
-    if operation.kind != "update" or not operation.old_text:
-        return operation
-    one, other = (
-        {word for word in _WORD.findall(text.casefold()) if len(word) > 3}
-        for text in (operation.text, operation.old_text)
-    )
-    if one & other:
-        return operation
-    return replace(operation, kind="add", line_id=None, section=operation.old_section, old_text="", old_section="")
 
 
 def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
@@ -143,23 +120,13 @@ def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
     read_from = [turn for turn in users if turn.id in operation.sources] or users
     known = content_words(operation.old_text)
     words = content_words(operation.text) - known
-    names = _names(operation.text) - known
+    names = names_in(operation.text) - known
     best = max(read_from, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
     dated = with_absolute_dates(best.text, best.time.astimezone().date())
-    said = {word[:5] for word in _WORD.findall(f"{best.text} {dated}".casefold())}
+    said = all_stems(f"{best.text} {dated}")
     shared = len(words & said)
     grounded = shared > 0 and shared >= GROUNDED_SHARE * len(words) and names <= said
     return replace(operation, sources=(best.id,) if grounded else ())
-
-
-def _names(text: str) -> set[str]:
-    """Capitalised words (but the first) and numbers: what a small model carries over from elsewhere."""
-    words = _WORD.findall(text)
-    return {
-        word.casefold()[:5]
-        for at, word in enumerate(words)
-        if word.isdigit() or (at > 0 and word[0].isupper() and word.casefold() not in _SAME_EVERYWHERE)
-    }
 
 
 def _dated(operation: Operation, users: Sequence[Turn]) -> Operation:

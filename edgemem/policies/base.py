@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from edgemem.engines.base import Engine, Session
@@ -23,7 +24,8 @@ TRIES = (GREEDY, Sampling(temperature=0.5, top_p=0.9, seed=1), Sampling(temperat
 class UpdateTask:
     """One update: fold `turns` (of one chat, at most CHUNK_TOKENS) into `memory`.
 
-    `session` is the chat's own sequence when it still holds exactly these turns, else None.
+    `session` is the chat's own sequence when it still holds exactly these turns, else None. `cache` is a folder for
+    computed prompts that never change (None: keep nothing on disk).
     """
 
     engine: Engine
@@ -35,6 +37,7 @@ class UpdateTask:
     session: Session | None = None
     sampling: Sampling = GREEDY
     cancelled: Callable[[], bool] | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

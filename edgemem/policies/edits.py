@@ -1,98 +1,159 @@
-"""The `edits` policy: the user's messages are shown again one by one, each answered with a few edit commands.
+"""The `edits` policy: the user's own words, chosen and shortened by the model; nothing is written that was not said.
 
-One message at a time, because small models lose facts and start to loop when they are asked about a whole chat. The
-messages are branches of one sequence and are decoded as one batch. That sequence is the chat just held where it is
-still in the cache (its memory stands numbered in the system message), else a fresh one.
+Sentence by sentence, because small models lose facts and start to loop when they are asked about a whole chat:
+
+1. the user's messages become sentences (pure: `memory.sentences`), which carry what their wording tells;
+2. keep? One look at the first token the model would answer with (a note, or NONE), no text: log-odds, added to those
+   of the wording. All sentences are one batch.
+3. note: only for what is kept the model writes a short note, as one batch of branches. A note that brings in a word,
+   drops half of the sentence or turns it round is replaced by the sentence itself.
+4. changed? (`changes`) Lines that share words or a topic with a sentence are shown beside it: one look each. A line
+   that no longer holds is updated by the note, or deleted; so is what the user asks to forget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from edgemem.engines.base import Branch, Engine, Generation, Session
-from edgemem.errors import Cancelled, UpdateFailed
+from edgemem.engines.base import Branch, Session
+from edgemem.errors import Cancelled
 from edgemem.memory.dates import with_absolute_dates
 from edgemem.memory.edits import parse_edits
-from edgemem.memory.lines import prompt_view
-from edgemem.memory.pattern import EditConstraint
+from edgemem.memory.pattern import NotesConstraint
+from edgemem.memory.sentences import Sentence, as_note, sentences_of, with_subject
+from edgemem.memory.words import all_stems, content_words, names_in, negated
 from edgemem.policies.base import Proposal, UpdateTask
-from edgemem.prompting.prompts import Prompts
+from edgemem.policies.changes import Change, changes
+from edgemem.policies.examples import margins, opened
 from edgemem.prompting.think import without_thinking
-from edgemem.values import Operation, Stats, Turn
+from edgemem.values import Operation, Origin, Stats
 
-REPLY_TOKENS = 160  # five commands of about 30 tokens
-READY = "Ready."
+STEPS = frozenset({"wording", "model", "notes", "changes"})
+"""What can be left out, to measure what it buys: the wording's say, the model's say, the model's notes, changes."""
+
+KEEP_LOG_ODDS = -0.5
+"""Sentences above this are kept. A card's threshold `keep` replaces it."""
+TRUST = 0.4
+"""Weight of the model's log-odds beside the wording's. A card's threshold `trust` replaces it."""
+WITHOUT_WORDING = -0.6
+"""Log-odds of a sentence that is not looked at: a third of them are worth keeping."""
+
+NOTE_TOKENS = 72
+KEPT_SHARE = 0.5  # of a sentence's content words: a note with fewer has lost something
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is to be remembered of a sentence: at least one text, with the section it belongs to."""
+
+    sentence: Sentence
+    section: str
+    text: str
 
 
 class EditsPolicy:
-    """See the module."""
+    """See the module. `thresholds` are a model card's, `without` names steps to leave out."""
 
     name = "edits"
 
+    def __init__(self, thresholds: Mapping[str, float] | None = None, without: Iterable[str] = ()) -> None:
+        self._thresholds = dict(thresholds or {})
+        self._without = frozenset(without)
+
     def propose(self, task: UpdateTask) -> Proposal:
-        session = task.session.fork() if task.session is not None else task.engine.open()
-        try:
-            fed = session.feed(_opening(task, session), task.cancelled)
-            return _collect(task, _ask(task, session), fed)
-        finally:
-            session.close()
+        sentences = sentences_of(task.turns)
+        if not sentences:
+            return Proposal((), "", Stats())
+        notes, reply, stats = self._notes(task, sentences)
+        found: list[Change] = []
+        if "changes" not in self._without:
+            limit = self._thresholds.get("changed")
+            found, cost = changes(task, sentences, *([] if limit is None else [limit]))
+            stats = stats.plus(cost)
+        return Proposal(tuple(_operations(notes, found)), reply, stats)
+
+    def _notes(self, task: UpdateTask, sentences: Sequence[Sentence]) -> tuple[list[Note], str, Stats]:
+        with opened(task, task.prompts.edits()) as (session, fed):
+            kept, looked = self._kept(task, session, sentences)
+            stats = fed.plus(looked)
+            if "notes" in self._without:
+                return [_quote(sentence) for sentence in kept], "", stats
+            notes, reply, wrote = _written(task, session, kept)
+            return notes, reply, stats.plus(wrote)
+
+    def _kept(self, task: UpdateTask, session: Session, sentences: Sequence[Sentence]) -> tuple[list[Sentence], Stats]:
+        """The sentences worth a note, by wording and model together."""
+        priors = [WITHOUT_WORDING if "wording" in self._without else one.prior() for one in sentences]
+        open_ones = [(one, prior) for one, prior in zip(sentences, priors, strict=True) if prior is not None]
+        asked = [task.prompts.edits_message(_shown(one)) for one, _ in open_ones]
+        if "model" in self._without:
+            looks, stats = [0.0] * len(asked), Stats()
+        else:
+            looks, stats = margins(task, session, asked, ("ADD", "NONE"))
+        trust = self._thresholds.get("trust", TRUST)
+        keep = self._thresholds.get("keep", KEEP_LOG_ODDS)
+        odds = [prior + trust * look for (_, prior), look in zip(open_ones, looks, strict=True)]
+        return [one for (one, _), odd in zip(open_ones, odds, strict=True) if odd > keep], stats
 
 
-def _opening(task: UpdateTask, session: Session) -> list[int]:
-    """Instruction, examples and (where the chat does not show it) the memory, up to the first real message."""
-    engine, prompts = task.engine, task.prompts
-    if task.session is not None:
-        ids = [*session.ids, *engine.render_next(prompts.edits())]
-    else:
-        ids = engine.render([prompts.edits()])
-    ids += engine.tokenize(READY)
-    for message, reply in prompts.edits_examples():
-        ids += [*engine.render_next(message), *engine.tokenize(reply)]
-    if task.session is None:
-        ids += [*engine.render_next(prompts.edits_memory(prompt_view(task.memory.lines))), *engine.tokenize(READY)]
-    return ids
+def _shown(sentence: Sentence) -> str:
+    return with_absolute_dates(sentence.text, sentence.turn.time.astimezone().date())
 
 
-def _ask(task: UpdateTask, session: Session) -> list[tuple[Turn, Generation]]:
-    constraint = EditConstraint(line.id for line in task.memory.lines if not line.protected)
-    users = [turn for turn in task.turns if turn.role == "user"]
-    branches = [
-        Branch(session, tuple(_message(task.engine, task.prompts, turn)), REPLY_TOKENS, task.sampling, (), constraint)
-        for turn in users
-    ]
-    return list(zip(users, task.engine.generate_many(branches, task.cancelled), strict=True))
-
-
-def _message(engine: Engine, prompts: Prompts, turn: Turn) -> list[int]:
-    said = with_absolute_dates(turn.text, turn.time.astimezone().date())
-    return engine.render_next(prompts.edits_message(said))
-
-
-def _collect(task: UpdateTask, replies: Sequence[tuple[Turn, Generation]], fed: Stats) -> Proposal:
-    operations: list[Operation] = []
-    stats = Stats(fed.prompt_tokens, fed.cached_tokens, first_token_s=fed.first_token_s, total_s=fed.first_token_s)
-    usable = not replies
-    for turn, generation in replies:
-        one = generation.stats
-        if one.stop_reason == "cancelled":
+def _written(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tuple[list[Note], str, Stats]:
+    engine = task.engine
+    suffixes = [tuple(engine.render_next(task.prompts.edits_message(_shown(one)))) for one in kept]
+    branches = [Branch(session, suffix, NOTE_TOKENS, task.sampling, (), NotesConstraint()) for suffix in suffixes]
+    notes: list[Note] = []
+    stats = Stats()
+    replies = engine.generate_many(branches, task.cancelled)
+    for sentence, reply in zip(kept, replies, strict=True):
+        if reply.stats.stop_reason == "cancelled":
             raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
-        text = without_thinking(generation.text)
-        whole = text if one.stop_reason != "length" else text.rpartition("\n")[0]
-        found = parse_edits(whole, task.memory.lines)
-        usable = usable or found is not None
-        operations += [replace(operation, sources=(turn.id,)) for operation in found or ()]
-        stats = Stats(
-            stats.prompt_tokens + one.prompt_tokens - one.cached_tokens,
-            stats.cached_tokens,
-            stats.output_tokens + one.output_tokens,
-            first_token_s=stats.first_token_s,
-            total_s=max(stats.total_s, fed.first_token_s + one.total_s),
-            stop_reason=one.stop_reason,
-        )
-    said = "\n".join(generation.text for _, generation in replies)
-    if not usable:
-        raise UpdateFailed(
-            f"the model's update could not be used: {said[:80]!r}", "it stays pending: edgemem memory update"
-        )
-    return Proposal(tuple(operations), said, stats)
+        notes += _accepted(sentence, parse_edits(without_thinking(reply.text)) or [], reply.stats.stop_reason)
+        stats = stats.beside(reply.stats)
+    return notes, "\n".join(reply.text for reply in replies), stats
+
+
+def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str) -> list[Note]:
+    """The model's notes where they hold what the sentence says, else the sentence."""
+    section = "How to talk to me" if sentence.style else written[0].section if written else ""
+    said = _shown(sentence)
+    texts = [one.text for one in written]
+    together = " ".join(texts)
+    lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not sentence.orders
+    if not texts or lost or stop_reason == "length" or not _faithful(together, said):
+        return [_quote(sentence, section)]
+    return [Note(sentence, section or one.section, with_subject(one.text, sentence)) for one in written]
+
+
+def _faithful(note: str, said: str) -> bool:
+    """No word of meaning, name or number that was not said, and no negation more or less."""
+    stems = all_stems(said)
+    return content_words(note) <= stems and names_in(note) <= stems and negated(note) == negated(said)
+
+
+def _quote(sentence: Sentence, section: str = "") -> Note:
+    default = "How to talk to me" if sentence.style else "People" if sentence.kin else "About"
+    return Note(sentence, section or default, as_note(replace(sentence, text=_shown(sentence))))
+
+
+def _operations(notes: Sequence[Note], found: Sequence[Change]) -> list[Operation]:
+    """A note whose sentence overtakes a line updates that line; other overtaken lines go; other notes are added."""
+    operations: list[Operation] = []
+    told = {id(note.sentence): note for note in reversed(notes)}
+    for change in found:
+        line, source = change.line, (change.sentence.turn.id,)
+        note = None if change.sentence.forgets else told.pop(id(change.sentence), None)
+        old = {"line_id": line.id, "old_text": line.text, "old_section": line.section, "sources": source}
+        if note is None:
+            operations.append(Operation("delete", **old))  # type: ignore[arg-type]
+        else:
+            operations.append(Operation("update", text=note.text, origin="stated", **old))  # type: ignore[arg-type]
+            notes = [other for other in notes if other is not note]
+    for note in notes:
+        source = (note.sentence.turn.id,)
+        origin: Origin = "asked" if note.sentence.keep else "stated"
+        operations.append(Operation("add", section=note.section, text=note.text, sources=source, origin=origin))
+    return operations

@@ -21,8 +21,10 @@ NAMES = (
     "chat_system",
     "edits",
     "edits_examples",
-    "edits_memory",
     "edits_message",
+    "changes",
+    "changes_examples",
+    "changes_question",
     "overwrite",
     "overwrite_compact",
 )
@@ -45,23 +47,31 @@ class Prompts:
         """The system message of a chat. Memory first, day last: a new day leaves the memory's KV valid."""
         return Message("system", self._fill("chat_system", memory=quoted(memory_view), today=day(now)))
 
-    def edits(self) -> Message:
-        """The request to note facts message by message, in edit commands."""
-        return Message("user", self._fill("edits", sections=", ".join(SECTIONS)))
-
-    def edits_examples(self) -> list[tuple[Message, str]]:
-        """Messages with the commands they should lead to, shown as turns before the real ones."""
-        blocks = self.texts["edits_examples"].split(">>> ")[1:]
-        pairs = (block.strip().partition("\n") for block in blocks)
-        return [(self.edits_message(message), reply) for message, _, reply in pairs]
-
-    def edits_memory(self, numbered: str) -> Message:
-        """The numbered memory, for a prompt that does not have it in its system message."""
-        return Message("user", self._fill("edits_memory", memory=quoted(numbered) or EMPTY_VIEW))
+    def edits(self) -> list[Message]:
+        """How to note facts, with examples as turns; the sentences to judge are what comes next."""
+        pairs = [(self.edits_message(sentence), reply) for sentence, reply in self._examples("edits_examples")]
+        return self._taught("edits", pairs)
 
     def edits_message(self, text: str) -> Message:
-        """One message of the user, to note facts from."""
+        """One sentence of the user, to note facts from."""
         return Message("user", self._fill("edits_message", message=quoted(text)))
+
+    def changes(self) -> list[Message]:
+        """How to tell whether a note still holds, with examples as turns."""
+        asked = [(pair.partition(" || "), reply) for pair, reply in self._examples("changes_examples")]
+        return self._taught("changes", [(self.changes_question(note, said), yes) for (note, _, said), yes in asked])
+
+    def changes_question(self, note: str, said: str) -> Message:
+        """One line of the memory beside something that the user said later."""
+        return Message("user", self._fill("changes_question", note=quoted(note), said=quoted(said)))
+
+    def _taught(self, name: str, pairs: Sequence[tuple[Message, str]]) -> list[Message]:
+        turns = [one for asked, reply in pairs for one in (asked, Message("assistant", reply))]
+        return [Message("system", self._fill(name, sections=", ".join(SECTIONS))), *turns]
+
+    def _examples(self, name: str) -> list[tuple[str, str]]:
+        blocks = (block.partition("\n<<< ") for block in f"\n{self.texts[name]}".split("\n>>> ")[1:])
+        return [(asked.strip(), reply.strip()) for asked, _, reply in blocks]
 
     def overwrite(self, memory: str, turns: Sequence[Turn], when: datetime, limit: int) -> Message:
         """The request for the whole next memory (PersonaMem-v2 §3.2, in our words)."""

@@ -1,0 +1,162 @@
+"""A user's message as sentences, each with what its wording tells: quoted, asked, ordered, imagined, about whom. Pure.
+
+Deterministic, for English, German, Spanish and French; in other languages the marks stay off and a model's judgement
+decides alone. Knows no model and no memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from edgemem.memory import wording
+from edgemem.values import Turn
+
+MIN_WORDS, MAX_CHARS = 2, 240
+
+_BREAK = re.compile(r"(?<=[.!?…])(?:[\"”»)’']+)?\s+(?=\S)|(?<=[;:])\s+|\n+")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:mr|mrs|ms|dr|st|prof|bzw|ca|z\. ?b|usw|nr|sr|sra|srta|mme|p\. ?ex|e\.g|i\.e)|\b\w|\d)\.$", re.I
+)
+_CODE = re.compile(r"```.*?(?:```|$)|^(?: {4}|\t).*$", re.DOTALL | re.MULTILINE)
+_QUOTES = '"“”„«»'
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of a user turn. `before` is the sentence before it in the same message, "" at the start.
+
+    The marks: `quoted` stands in quotation marks or in a text to work on, `asks` is a question, `orders` a task,
+    `imagines` hypothetical or role play, `forgets` asks to forget, `near_forget` stands beside such a request, `mine`
+    has a word for the speaker, `kin` names somebody of the speaker's, `plain` is said as people say who they are
+    (name, home, work, health, taste), `style` says how to be answered, `keep` asks to remember, `changes` has a word that comes with a change.
+    """
+
+    turn: Turn
+    text: str
+    before: str = ""
+    quoted: bool = False
+    asks: bool = False
+    orders: bool = False
+    imagines: bool = False
+    forgets: bool = False
+    near_forget: bool = False
+    mine: bool = False
+    kin: bool = False
+    plain: bool = False
+    style: bool = False
+    keep: bool = False
+    changes: bool = False
+
+    @property
+    def is_statement(self) -> bool:
+        """Whether the user says this of the world: not quoted, asked or imagined."""
+        return not (self.quoted or self.imagines or self.asks)
+
+    def prior(self) -> float | None:
+        """Log-odds, from the wording alone, that this tells something lasting about the user; None: it cannot.
+
+        Weights of a logistic regression on the half of our own chats that is there for tuning (docs/log.md,
+        2026-11-24), rounded.
+        """
+        if self.quoted or self.imagines or self.forgets or (self.asks and not self.style):
+            return None
+        odds = -1.4 + 0.07 * min(20, len(self.text.split()))
+        odds += 0.7 * self.mine + 0.3 * self.kin + 0.5 * self.plain + 1.1 * self.style + 2.0 * self.keep
+        odds -= 1.0 * self.near_forget + 1.0 * (self.orders and not self.mine and not self.style)
+        return odds - 1.0 * self.asks
+
+
+def sentences_of(turns: Sequence[Turn]) -> list[Sentence]:
+    """The sentences of the user turns among `turns` (of one chat, in order), code and scraps left out."""
+    found: list[Sentence] = []
+    playing = False
+    for turn in turns:
+        if turn.role == "user":
+            playing = playing or wording.ROLE_PLAY.search(turn.text) is not None
+            found += _of_message(turn, playing)
+    return found
+
+
+def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
+    before, inside, material = "", False, False
+    forgets = wording.FORGET.search(turn.text) is not None
+    for text in split(_CODE.sub("\n", turn.text)):
+        marks = sum(text.count(mark) for mark in _QUOTES)
+        quoted = inside or material or (text[0] in _QUOTES and marks > 0)
+        inside ^= marks % 2 == 1
+        orders = wording.ORDER.search(text) is not None
+        if _readable(text):
+            marked = _marked(turn, text, before, quoted=quoted, orders=orders, imagines=playing)
+            yield replace(marked, near_forget=forgets and not marked.forgets)
+            if marked.forgets and (rest := _after_forgetting(text)):
+                yield _marked(turn, rest, "", quoted=quoted, orders=False, imagines=playing)
+        material = material or (orders and text.endswith(":"))
+        before = text
+
+
+def _readable(text: str) -> bool:
+    return len(text.split()) >= MIN_WORDS and len(text) <= MAX_CHARS and sum(map(str.isalpha, text)) * 2 > len(text)
+
+
+def _after_forgetting(text: str) -> str:
+    """What follows in `Forget the car, I've bought a train pass`: the change behind the words."""
+    _, _, rest = text.partition(",")
+    return rest.strip() if len(rest.split()) > MIN_WORDS and wording.MINE.search(rest) else ""
+
+
+def split(text: str) -> list[str]:
+    """Sentences of a text: at full stops, question and exclamation marks, colons, semicolons and line ends."""
+    parts: list[str] = []
+    for part in _BREAK.split(text):
+        part = " ".join((part or "").split())
+        if parts and _ABBREVIATION.search(parts[-1]) and part and not part[0].isupper():
+            parts[-1] += f" {part}"
+        elif part:
+            parts.append(part)
+    return parts
+
+
+def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, imagines: bool) -> Sentence:
+    def has(pattern: re.Pattern[str]) -> bool:
+        return pattern.search(text) is not None
+
+    return Sentence(
+        turn,
+        text,
+        before,
+        quoted=quoted,
+        asks=text.endswith("?") or has(wording.QUESTION),
+        orders=orders,
+        imagines=imagines or has(wording.IMAGINED),
+        forgets=has(wording.FORGET),
+        mine=wording.MINE.search(wording.FOR_ME.sub("", text)) is not None,
+        kin=has(wording.KIN),
+        plain=has(wording.PLAIN),
+        style=has(wording.STYLE),
+        keep=has(wording.KEEP),
+        changes=has(wording.CHANGE),
+    )
+
+
+def as_note(sentence: Sentence) -> str:
+    """The sentence as a line of memory in the user's own words: without its lead-in, and see `with_subject`."""
+    return with_subject(_trimmed(sentence.text), sentence)
+
+
+def with_subject(note: str, sentence: Sentence) -> str:
+    """A note with a capital letter and, where it begins with `she` or `they`, after the words that say who it is."""
+    tells_who = len(sentence.before.split()) > MIN_WORDS and not sentence.before.endswith(("?", ":"))
+    if wording.PRONOUN.match(note) and tells_who:
+        note = f"{_trimmed(sentence.before)}; {note}"
+    note = note.strip(f" .;,:{_QUOTES}")
+    return note[:1].upper() + note[1:]
+
+
+def _trimmed(text: str) -> str:
+    while True:
+        shorter = wording.LEAD_IN.sub("", text, count=1)
+        if shorter == text or len(shorter.split()) < MIN_WORDS:
+            return text.strip(f" .;,:!{_QUOTES}")
+        text = shorter

@@ -1,0 +1,59 @@
+"""Which words of a text carry its meaning, and which of them name something. Pure; four languages."""
+
+from __future__ import annotations
+
+import re
+
+from edgemem.memory.wording import FUNCTION_WORDS
+
+STEM_CHARS = 5
+"""Words are cut to so many letters, so that `allergy` and `allergic` meet."""
+
+_WORD = re.compile(r"[^\W_]+")
+_NEGATION = re.compile(
+    r"\b(?:not?|never|none|without|cannot|\w+n['’]t|kein\w*|nicht|nie|niemals|ohne|no|nunca|sin|jamás|tampoco|ne|n['’]\w+|pas|jamais|sans|plus)\b",
+    re.IGNORECASE,
+)
+
+
+def all_words(text: str) -> list[str]:
+    """The words and numbers of a text as written, in order."""
+    return _WORD.findall(text)
+
+
+def content_words(text: str) -> set[str]:
+    """Stems of the words that carry meaning."""
+    return {
+        word[:STEM_CHARS]
+        for word in map(str.casefold, all_words(text))
+        if (len(word) > 2 or word.isdigit()) and word not in FUNCTION_WORDS
+    }
+
+
+def content_list(text: str) -> list[str]:
+    """Stems of the words that carry meaning, in order, each once."""
+    meant = content_words(text)
+    return list(dict.fromkeys(stem for stem in map(_stem, all_words(text)) if stem in meant))
+
+
+def _stem(word: str) -> str:
+    return word.casefold()[:STEM_CHARS]
+
+
+def all_stems(text: str) -> set[str]:
+    """Stems of all words of a text."""
+    return {word.casefold()[:STEM_CHARS] for word in all_words(text)}
+
+
+def names_in(text: str) -> set[str]:
+    """Stems of capitalised words (but the first) and numbers: what a small model carries over from elsewhere."""
+    return {
+        word.casefold()[:STEM_CHARS]
+        for at, word in enumerate(all_words(text))
+        if word.isdigit() or (at > 0 and word[0].isupper() and word.casefold() not in FUNCTION_WORDS)
+    }
+
+
+def negated(text: str) -> bool:
+    """Whether the text has a word of negation."""
+    return _NEGATION.search(text) is not None

@@ -1,0 +1,54 @@
+"""A fixed prompt of examples in front of many short questions: computed once, then read from disk.
+
+The examples of a policy are the same for every user and chat, so their KV is kept in the cache folder (named by model
+and prompt, safe to delete) and an update begins at its first question instead of with 900 tokens to read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from edgemem.engines.base import Engine, Ids, Question, Session
+from edgemem.policies.base import UpdateTask
+from edgemem.values import Message, Stats
+
+
+@contextmanager
+def opened(task: UpdateTask, messages: Sequence[Message]) -> Iterator[tuple[Session, Stats]]:
+    """A session that holds the chat of `messages`, which ends with an answer, and what that cost."""
+    *asked, answer = messages
+    engine = task.engine
+    ids = (*engine.render(asked), *engine.tokenize(answer.content))
+    session = engine.open()
+    try:
+        path = task.cache / f"{_name(engine, ids)}.kv" if task.cache else None
+        known = path is not None and session.load(path) and session.ids == ids
+        stats = session.feed(ids, task.cancelled)
+        if path is not None and not known:
+            with suppress(OSError):  # no space, read-only: it is only a cache
+                session.save(path)
+        yield session, stats
+    finally:
+        session.close()
+
+
+def margins(
+    task: UpdateTask, session: Session, messages: Sequence[Message], options: tuple[str, str]
+) -> tuple[list[float], Stats]:
+    """For each of `messages` as the next one: log-probability that the answer begins like the first option, less that of
+    the second. Only the options' first tokens are compared, so nothing is generated."""
+    engine = task.engine
+    first, second = ((engine.tokenize(option)[0],) for option in options)
+    suffixes = [tuple(engine.render_next(message)) for message in messages]
+    scores = engine.score_many([Question(session, suffix, (first, second)) for suffix in suffixes])
+    tokens = sum(map(len, suffixes))
+    held = len(session.ids)
+    return [yes - no for yes, no in scores], Stats(tokens + held, held)
+
+
+def _name(engine: Engine, ids: Ids) -> str:
+    info = engine.info
+    parts = (info.digest or info.model, info.version, str(info.context_tokens), ",".join(map(str, ids)))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
