@@ -19,6 +19,8 @@ _BREAK = re.compile(r"(?<=[.!?…])(?:[\"”»)’']+)?\s+(?=\S)|(?<=[;:])\s+|\n
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|prof|bzw|ca|z\. ?b|usw|nr|sr|sra|srta|mme|p\. ?ex|e\.g|i\.e)|\b\w|\d)\.$", re.I
 )
+_SYMBOLS = re.compile(r"[<>{}=|\\]|\w\(|\w_\w|\w\[|https?:")
+_QUOTATION = re.compile(r"[\"“”„«][^\"“”„«»]+[\"“”»]?")
 _CODE = re.compile(r"```.*?(?:```|$)|^(?: {4}|\t).*$", re.DOTALL | re.MULTILINE)
 _QUOTES = '"“”„«»'
 
@@ -84,7 +86,7 @@ def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
     forgets = wording.FORGET.search(turn.text) is not None
     for text in split(_CODE.sub("\n", turn.text)):
         marks = sum(text.count(mark) for mark in _QUOTES)
-        quoted = inside or material or (text[0] in _QUOTES and marks > 0)
+        quoted = inside or material or text[0] in _QUOTES or _mostly_quotation(text)
         inside ^= marks % 2 == 1
         orders = wording.ORDER.search(text) is not None
         if _readable(text):
@@ -97,7 +99,13 @@ def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
 
 
 def _readable(text: str) -> bool:
-    return len(text.split()) >= MIN_WORDS and len(text) <= MAX_CHARS and sum(map(str.isalpha, text)) * 2 > len(text)
+    letters = sum(map(str.isalpha, text))
+    fits = MIN_WORDS <= len(text.split()) and len(text) <= MAX_CHARS
+    return fits and letters * 2 > len(text) and _SYMBOLS.search(text) is None
+
+
+def _mostly_quotation(text: str) -> bool:
+    return 2 * sum(len(found.group()) for found in _QUOTATION.finditer(text)) > len(text)
 
 
 def _after_forgetting(text: str) -> str:
@@ -142,15 +150,15 @@ def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, i
 
 def as_note(sentence: Sentence) -> str:
     """The sentence as a line of memory in the user's own words: without its lead-in, and see `with_subject`."""
-    return with_subject(_trimmed(sentence.text), sentence)
+    return with_subject(sentence.text, sentence)
 
 
 def with_subject(note: str, sentence: Sentence) -> str:
     """A note with a capital letter and, where it begins with `she` or `they`, after the words that say who it is."""
+    note = _trimmed(note)
     tells_who = len(sentence.before.split()) > MIN_WORDS and not sentence.before.endswith(("?", ":"))
     if wording.PRONOUN.match(note) and tells_who:
         note = f"{_trimmed(sentence.before)}; {note}"
-    note = note.strip(f" .;,:{_QUOTES}")
     return note[:1].upper() + note[1:]
 
 

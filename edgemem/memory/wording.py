@@ -43,7 +43,7 @@ PERSON = re.compile(rf"(?<!\w){_PERSON}(?!\w)", re.IGNORECASE)
 
 ORDER = _start(
     r"make", r"write", r"give", r"translate", r"shorten", r"fix", r"list", r"suggest", r"tell", r"explain", r"rewrite", r"polish", r"add", r"put",
-    r"show", r"find", r"help", r"check", r"correct", r"summari[sz]e", r"compare", r"plan", r"draw", r"recommend", r"reply", r"answer", r"say", r"let['’]?s",
+    r"show", r"find", r"help", r"check", r"correct", r"summari[sz]e", r"compare", r"plan", r"draw", r"recommend", r"reply", r"answer", r"say", r"let['’]?s", r"read", r"sort", r"count", r"convert", r"calculate", r"build", r"create", r"generate", r"describe", r"draft", r"continue", r"turn", r"change", r"replace", r"remove", r"format", r"proofread", r"improve", r"quiz",
     r"can you", r"could you", r"would you", r"will you", r"i (?:need|want|would like|['’]d like) (?:you|a|an|some|two|three|five) ", r"need a",
     r"schreib\w*", r"gib", r"übersetz\w*", r"kürz\w*", r"erklär\w*", r"mach", r"zeig\w*", r"such\w*", r"hilf", r"prüf\w*", r"nenn\w*", r"formulier\w*",
     r"kannst du", r"könntest du", r"können sie", r"sag",
@@ -550,7 +550,7 @@ PRONOUN = re.compile(
 )
 
 LEAD_IN = re.compile(
-    r"^(?:(?:and|but|so|also|well|oh|ah|hi|hello|hey|yes|yeah|no|ok(?:ay)?|good|great|nice|perfect|thanks|thank you|lol|haha|honestly|actually|anyway|by the way|then|please note that|remember that|and add that|add that"
+    r"^(?:(?:and|but|so|also|well|oh|ah|ouf|phew|sure|fine|right|cool|hi|hello|hey|yes|yeah|no|ok(?:ay)?|good|great|nice|perfect|thanks|thank you|lol|haha|honestly|actually|anyway|by the way|then|please note that|remember that|and add that|add that"
     r"|und|aber|also|naja|ja|nein|gut|super|prima|perfekt|danke|übrigens|ach|merk dir,? dass|dann"
     r"|y|pero|pues|sí|bueno|bien|vale|gracias|perfecto|además|por cierto|recuerda que"
     r"|et|mais|donc|oui|non|bon|merci|parfait|ah|au fait|ouf|alors)(?:[,!.:]+\s+|\s+(?=(?:i|we|my|our|the|she|he|they|it|that|ich|wir|mein\w*|die|der|das|yo|mi|no|me|je|j['’]|mon|ma)\b)))",

@@ -71,7 +71,7 @@ class EditsPolicy:
             limit = self._thresholds.get("changed")
             found, cost = changes(task, sentences, *([] if limit is None else [limit]))
             stats = stats.plus(cost)
-        return Proposal(tuple(_operations(notes, found)), reply, stats)
+        return Proposal(tuple(_operations(_without_repeats(notes), found)), reply, stats)
 
     def _notes(self, task: UpdateTask, sentences: Sequence[Sentence]) -> tuple[list[Note], str, Stats]:
         with opened(task, task.prompts.edits()) as (session, fed):
@@ -137,6 +137,19 @@ def _faithful(note: str, said: str) -> bool:
 def _quote(sentence: Sentence, section: str = "") -> Note:
     default = "How to talk to me" if sentence.style else "People" if sentence.kin else "About"
     return Note(sentence, section or default, as_note(replace(sentence, text=_shown(sentence))))
+
+
+def _without_repeats(notes: Sequence[Note]) -> list[Note]:
+    """Notes but those that begin another note (see `with_subject`) or say it again."""
+    return [
+        note
+        for place, note in enumerate(notes)
+        if not any(
+            other.text.startswith(note.text) and (other.text != note.text or other_place < place)
+            for other_place, other in enumerate(notes)
+            if other is not note
+        )
+    ]
 
 
 def _operations(notes: Sequence[Note], found: Sequence[Change]) -> list[Operation]:
