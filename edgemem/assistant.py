@@ -197,7 +197,7 @@ class Assistant:
             for number, turns in enumerate(parts, 1):
                 if progress:
                     progress("learning", number, len(parts))
-                report = self._learn(turns, chat, report, cancelled)
+                report = self._learn(turns, report, cancelled)
         return replace(report, seconds=time.perf_counter() - started, memory_tokens=self.memory_tokens())
 
     def rebuild(self, *, cancelled: Cancel | None = None, progress: Progress | None = None) -> UpdateReport:
@@ -206,14 +206,12 @@ class Assistant:
         self.store.reset_for_rebuild()
         return self.remember(cancelled=cancelled, progress=progress)
 
-    def _learn(
-        self, turns: Sequence[Turn], chat: Chat | None, report: UpdateReport, cancelled: Cancel | None
-    ) -> UpdateReport:
+    def _learn(self, turns: Sequence[Turn], report: UpdateReport, cancelled: Cancel | None) -> UpdateReport:
         users = [turn.id for turn in turns if turn.role == "user"]
         error = ""
         for number in range(len(TRIES)):
             try:
-                revision, stats = self._update(turns, chat, TRIES[number], cancelled)
+                revision, stats = self._update(turns, TRIES[number], cancelled)
             except (UpdateFailed, ContextExceeded) as failure:
                 error = failure.message
                 if self.store.note_failure(users, error) >= len(TRIES):
@@ -233,11 +231,8 @@ class Assistant:
             error=error,
         )
 
-    def _update(
-        self, turns: Sequence[Turn], chat: Chat | None, sampling: Sampling, cancelled: Cancel | None
-    ) -> tuple[Revision, Stats]:
+    def _update(self, turns: Sequence[Turn], sampling: Sampling, cancelled: Cancel | None) -> tuple[Revision, Stats]:
         memory = self.store.read()
-        session = chat.session_for(turns, memory) if chat is not None else None
         task = UpdateTask(
             self.engine,
             self.prompts,
@@ -245,7 +240,6 @@ class Assistant:
             turns,
             turns[-1].time,
             self.budget_tokens,
-            session,
             sampling,
             cancelled,
             self.cache,
@@ -356,7 +350,6 @@ class Chat:
         self._started: datetime | None = None
         self._past: list[Message] = []
         self._held: list[int] = []  # ids of the prompt and all finished turns
-        self._turn_ids: list[int] = []  # journalled user turns whose text the session still holds
 
     def reply(self, text: str, *, cancelled: Cancel | None = None) -> Iterator[Piece]:
         """Answer `text`. Think parts are left out. The turn is journalled when the answer is whole; an
@@ -393,25 +386,11 @@ class Chat:
         """Learn this chat's turns so far (and those of chats that nobody has open)."""
         return self.assistant.remember(chat=self, cancelled=cancelled, progress=progress)
 
-    def session_for(self, turns: Sequence[Turn], memory: Memory) -> Session | None:
-        """This chat's own sequence if it holds exactly the user turns of `turns` (and what came before them)
-        and its numbered lines are still those of `memory`; None otherwise."""
-        wanted = {turn.id for turn in turns if turn.role == "user"}
-        if self._session is None or self._memory is None or not wanted or not wanted <= set(self._turn_ids):
-            return None
-        if self._memory.digest != memory.digest or max(wanted) != self._turn_ids[-1]:
-            return None
-        room = self.assistant.engine.info.context_tokens - len(self._held)
-        if room < UPDATE_ROOM_TOKENS:
-            return None
-        self._session.feed(self._held)
-        return self._session
-
     def restart(self) -> None:
         """Forget the KV and the frozen memory; the next reply starts from today's memory, without past turns."""
         if self._session is not None:
             self._session.close()
-        self._session, self._memory, self._past, self._held, self._turn_ids = None, None, [], [], []
+        self._session, self._memory, self._past, self._held = None, None, [], []
 
     def close(self) -> None:
         """End the chat; what is pending stays pending. Closing twice is fine."""
@@ -454,7 +433,7 @@ class Chat:
                 break
             past = past[2:]
         if len(past) < len(self._past):
-            self._past, self._turn_ids = past, []
+            self._past = past
         reserve = min(REPLY_TOKENS, 64)
         if len(ids) + reserve > engine.info.context_tokens:
             raise ContextExceeded(
@@ -470,13 +449,9 @@ class Chat:
             store = self.assistant.store
             if self.id is None:
                 self.id = store.start_chat()
-            asked, _ = store.add_exchange(self.id, text, answer, asked_at, self.assistant.now(), stats)
-            self._turn_ids.append(asked.id)
+            store.add_exchange(self.id, text, answer, asked_at, self.assistant.now(), stats)
         self._held = list(self._session.ids)
         self._past += [Message("user", text), Message("assistant", answer)]
-
-
-UPDATE_ROOM_TOKENS = 1000  # instruction and commands of an update in the chat's own sequence
 
 
 def _shortened(text: str, share: float) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from edgemem.engines.base import Engine, Session
+from edgemem.engines.base import Engine
 from edgemem.memory.lines import Memory
 from edgemem.prompting.prompts import Prompts
 from edgemem.values import GREEDY, Operation, Sampling, Stats, Turn
@@ -24,8 +24,7 @@ TRIES = (GREEDY, Sampling(temperature=0.5, top_p=0.9, seed=1), Sampling(temperat
 class UpdateTask:
     """One update: fold `turns` (of one chat, at most CHUNK_TOKENS) into `memory`.
 
-    `session` is the chat's own sequence when it still holds exactly these turns, else None. `cache` is a folder for
-    computed prompts that never change (None: keep nothing on disk).
+    `cache` is a folder for computed prompts that never change (None: keep nothing on disk).
     """
 
     engine: Engine
@@ -34,7 +33,6 @@ class UpdateTask:
     turns: Sequence[Turn]
     when: datetime
     budget_tokens: int
-    session: Session | None = None
     sampling: Sampling = GREEDY
     cancelled: Callable[[], bool] | None = None
     cache: Path | None = None
