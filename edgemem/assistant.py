@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFailed
 from edgemem.memory.check import Checked, check
 from edgemem.memory.lines import Memory, prompt_view
+from edgemem.memory.mentions import mentions
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts, load_prompts
 from edgemem.prompting.think import ThinkFilter
@@ -261,6 +262,7 @@ class Assistant:
             prompt_digest=self.prompts.digest,
             stats=stats,
             rejected=checked.rejected,
+            mentions=mentions(memory.lines, turns),
         )
 
     def _chunks(self, turns: Sequence[Turn]) -> Iterator[list[Turn]]:

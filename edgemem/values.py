@@ -41,7 +41,8 @@ class Turn:
 @dataclass(frozen=True, slots=True)
 class Line:
     """One fact of the memory with its stable id. `protected` lines (pinned, or free prose that a person
-    wrote) are shown to the model but never changed by it."""
+    wrote) are shown to the model but never changed by it. `mentions` counts the user turns that spoke of it,
+    `last_turn` is the id of the latest (0: none)."""
 
     id: int
     section: str
@@ -49,6 +50,8 @@ class Line:
     pinned: bool = False
     prose: bool = False
     origin: Origin = "inferred"
+    mentions: int = 0
+    last_turn: int = 0
 
     @property
     def protected(self) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from edgemem.memory.dates import with_absolute_dates
+from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
 from edgemem.memory.similar import similarity
 from edgemem.memory.words import all_stems, content_words, names_in
@@ -19,6 +19,7 @@ from edgemem.values import Line, Operation, Rejected, Turn
 MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
 DUPLICATE_PERCENT = 88.0  # two lines this alike say the same; "likes tea" and "likes teal" are 94, but rare
 GROUNDED_SHARE = 0.5  # of a fact's content words, found in one user turn
+LAPSED_DAYS = 14  # a plan leaves the memory so many days after its last day
 _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.IGNORECASE)
 _DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _KEYS = re.compile(
@@ -58,10 +59,28 @@ def check(
             rejected.append(Rejected(operation, reason, detail))
         else:
             accepted.append(operation)
+    accepted += _lapsed(memory, accepted, turns)
     kept = within_budget(accepted, memory, budget_tokens, count)
     dropped = [operation for operation in accepted if operation not in kept]
     rejected += [Rejected(operation, "budget", f"more than {budget_tokens} tokens") for operation in dropped]
     return Checked(tuple(kept), tuple(rejected))
+
+
+def _lapsed(memory: Memory, accepted: Sequence[Operation], turns: Sequence[Turn]) -> list[Operation]:
+    """Deletes of plans whose day has passed: the journal keeps them."""
+    if not turns:
+        return []
+    today = turns[-1].time.astimezone().date()
+    touched = {operation.line_id for operation in accepted}
+    return [
+        Operation("delete", line.id, old_text=line.text, old_section=line.section, origin=line.origin)
+        for line in memory.lines
+        if line.section == "Plans"
+        and not line.protected
+        and line.id not in touched
+        and (day := last_day_in(line.text)) is not None
+        and (today - day).days > LAPSED_DAYS
+    ]
 
 
 def within_budget(
@@ -175,9 +194,18 @@ def _judge_text(
     return "", ""
 
 
-def _value(line: Line) -> tuple[bool, bool, int]:
-    """Sort key, least valuable first: plans pass, then what we inferred, oldest first; who the user is goes last."""
-    return (line.section == "About", line.section != "Plans", line.id)
+TURNS_PER_MENTION = 40
+"""A line that was spoken of once more outlives one that was spoken of so many turns later."""
+TURNS_AHEAD = {"About": 400, "Health": 200, "People": 100, "How to talk to me": 100}
+"""Who somebody is outlives what somebody did."""
+
+
+def _value(line: Line) -> tuple[bool, int]:
+    """Sort key, least valuable first: what a person wrote or asked for goes last, else what was spoken of seldom and
+    long ago goes first."""
+    asked_for = line.origin in ("asked", "edited", "imported")
+    lately = line.last_turn + TURNS_PER_MENTION * max(0, line.mentions - 1) + TURNS_AHEAD.get(line.section, 0)
+    return asked_for, lately
 
 
 def _luhn(text: str) -> bool:

@@ -100,7 +100,7 @@ def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
 
 def _readable(text: str) -> bool:
     letters = sum(map(str.isalpha, text))
-    fits = MIN_WORDS <= len(text.split()) and len(text) <= MAX_CHARS
+    fits = len(text.split()) >= MIN_WORDS and len(text) <= MAX_CHARS
     return fits and letters * 2 > len(text) and _SYMBOLS.search(text) is None
 
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgemem.memory import wording
+from edgemem.memory.mentions import nearness
 from edgemem.memory.sentences import Sentence
-from edgemem.memory.words import all_stems, content_list, content_words, names_in
+from edgemem.memory.words import content_words
 from edgemem.policies.base import UpdateTask
 from edgemem.policies.examples import margins, opened
 from edgemem.values import Line, Stats
@@ -19,7 +20,6 @@ from edgemem.values import Line, Stats
 CHANGED_LOG_ODDS = -0.2
 """A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed` replaces it."""
 NEAR = 0.2  # nearness of a line that is worth a look
-HEAD_WORDS = 3
 LINES_PER_SENTENCE = 3
 MOST_PAIRS = 64  # about 2,500 tokens to read: an update must not grow with the memory
 
@@ -57,29 +57,17 @@ def candidates(lines: Sequence[Line], sentences: Sequence[Sentence]) -> list[tup
     for sentence in reversed(sentences):
         if sentence.quoted or sentence.imagines or not (sentence.forgets or sentence.changes):
             continue
-        near = [(nearness(line.text, sentence), line) for line in lines]
+        near = [(_near(line.text, sentence), line) for line in lines]
         near = sorted((one for one in near if one[0] >= NEAR), key=lambda one: -one[0])
         pairs += [(line, sentence) for _, line in near[:LINES_PER_SENTENCE]]
     return pairs[:MOST_PAIRS]
 
 
-def nearness(line: str, sentence: Sentence) -> float:
-    """How much of what a line says a sentence speaks of, 0 to 1; 1 where both are on a topic of which a person has
-    one state at a time. The first words of a line weigh most; who it is about does not count."""
+def _near(line: str, sentence: Sentence) -> float:
+    """Nearness of a line to a sentence; 1 where both are on a topic of which a person has one state at a time."""
     if topics(line) & topics(sentence.text):
         return 1.0
-    said = content_words(_in_context(sentence))
-    words = [stem for stem in content_list(line) if stem not in _who(line)]
-    weights = [1.0 if place < HEAD_WORDS else 1 / 3 for place in range(len(words))]
-    return sum(weight for stem, weight in zip(words, weights, strict=True) if stem in said) / (sum(weights) or 1.0)
-
-
-def _who(text: str) -> set[str]:
-    """Stems of the words that only tell about whom a line is: `sister`, and her name beside it."""
-    people = {stem for found in wording.PERSON.finditer(text) for stem in all_stems(found.group())}
-    if not people or people >= content_words(text):
-        return set()
-    return people | (set() if wording.GERMAN.search(text) else names_in(text))  # in German every noun has a capital
+    return nearness(line, content_words(_in_context(sentence)))
 
 
 def topics(text: str) -> set[str]:

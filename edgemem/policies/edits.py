@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from edgemem.engines.base import Branch, Session
 from edgemem.errors import Cancelled
-from edgemem.memory.dates import with_absolute_dates
+from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.edits import parse_edits
 from edgemem.memory.pattern import NotesConstraint
 from edgemem.memory.sentences import Sentence, as_note, sentences_of, with_subject
@@ -118,8 +118,8 @@ def _written(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tu
 
 def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str) -> list[Note]:
     """The model's notes where they hold what the sentence says, else the sentence."""
-    section = "How to talk to me" if sentence.style else written[0].section if written else ""
     said = _shown(sentence)
+    section = _section(sentence, said) or (written[0].section if written else "")
     texts = [one.text for one in written]
     together = " ".join(texts)
     lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not sentence.orders
@@ -134,9 +134,18 @@ def _faithful(note: str, said: str) -> bool:
     return content_words(note) <= stems and names_in(note) <= stems and negated(note) == negated(said)
 
 
+def _section(sentence: Sentence, said: str) -> str:
+    """The section where the wording leaves no doubt: a wish how to be answered, a day to come. Else ""."""
+    if sentence.style:
+        return "How to talk to me"
+    day = last_day_in(said)
+    return "Plans" if day is not None and day > sentence.turn.time.astimezone().date() else ""
+
+
 def _quote(sentence: Sentence, section: str = "") -> Note:
-    default = "How to talk to me" if sentence.style else "People" if sentence.kin else "About"
-    return Note(sentence, section or default, as_note(replace(sentence, text=_shown(sentence))))
+    said = _shown(sentence)
+    section = section or _section(sentence, said) or ("People" if sentence.kin else "About")
+    return Note(sentence, section, as_note(replace(sentence, text=said)))
 
 
 def _without_repeats(notes: Sequence[Note]) -> list[Note]:

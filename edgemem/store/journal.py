@@ -30,6 +30,10 @@ _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _ERASED_COLUMNS = ("operations", "result_text", "rejected", "note")
+_PRESENT_LINES = """
+SELECT lines.*, count(turn_id) AS mentions, ifnull(max(turn_id), 0) AS last_turn
+FROM lines LEFT JOIN sources ON line_id = lines.id WHERE removed IS NULL GROUP BY lines.id ORDER BY lines.id
+"""
 _UNFOLDED = f"role = 'user' AND text <> '{FORGOTTEN}' AND id NOT IN (SELECT turn_id FROM folded)"
 
 
@@ -226,7 +230,7 @@ class Journal:
         return JournalView(
             digest=last[0]["result_digest"] if last else EMPTY_DIGEST,
             unfinished=bool(self._all("SELECT 1 FROM revisions WHERE state = 'prepared'")),
-            lines=tuple(map(rows.line_value, self._all("SELECT * FROM lines WHERE removed IS NULL ORDER BY id"))),
+            lines=tuple(map(rows.line_value, self._all(_PRESENT_LINES))),
             gone=self.gone_lines(GONE_LINES_REMEMBERED),
             next_line_id=self._all("SELECT ifnull(max(id), 0) + 1 AS next FROM lines")[0]["next"],
         )
@@ -254,6 +258,10 @@ class Journal:
         self._db.execute("UPDATE lines SET pinned = ? WHERE id = ?", (int(pinned), line_id))
 
     # Revisions -------------------------------------------------------------------------------------------------
+
+    def note_mentions(self, mentions: Iterable[tuple[int, int]]) -> None:
+        """Turns that spoke of lines: (line id, turn id)."""
+        self._db.executemany("INSERT OR IGNORE INTO sources VALUES (?, ?)", list(mentions))
 
     def prepare(self, revision: Revision, text: str | None, folded: Iterable[int]) -> Revision:
         """Record a revision to come and fold its turns. `text` is the whole new file, None if it stays as it is.

@@ -59,7 +59,15 @@ def turn_value(row: Row) -> Turn:
 
 
 def line_value(row: Row) -> Line:
-    return Line(row["id"], row["section"], row["text"], pinned=bool(row["pinned"]), origin=row["origin"])
+    return Line(
+        row["id"],
+        row["section"],
+        row["text"],
+        pinned=bool(row["pinned"]),
+        origin=row["origin"],
+        mentions=row.get("mentions", 0),
+        last_turn=row.get("last_turn", 0),
+    )
 
 
 def revision_value(row: Row) -> Revision:

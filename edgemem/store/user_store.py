@@ -102,9 +102,10 @@ class UserStore:
         rejected: Sequence[Rejected] = (),
         note: str = "",
         undoes: int | None = None,
+        mentions: Iterable[tuple[int, int]] = (),
     ) -> Revision:
         """Change the memory by `operations`, decided on `base`, and mark the turns in `folded` as learned: both or
-        neither. The revision returned has the operations that were carried out; others are in its `rejected`.
+        neither. `mentions` are (line, turn) pairs that are kept as sources of lines. The revision returned has the operations that were carried out; others are in its `rejected`.
 
         If the memory moved since `base`, operations are carried over by line id; hand edits win. Raises StoreBusy
         when one of the turns is folded already, StoreWriteFailed, MemoryUnreadable: nothing changed then.
@@ -123,7 +124,10 @@ class UserStore:
                 rejected=(*rejected, *late, *nothing_to_do(applied.skipped)),
                 note=note,
             )
-            return protocol.write(draft, applied.document, folded)
+            revision = protocol.write(draft, applied.document, folded)
+            with protocol.journal.change():
+                protocol.journal.note_mentions(mentions)
+            return revision
 
     def _apply(self, current: Memory, operations: Iterable[Operation]) -> Applied:
         with self._folder.journal().view():
