@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from edgemem.engines.base import Branch, Session
 from edgemem.errors import Cancelled
 from edgemem.memory.dates import with_absolute_dates
-from edgemem.memory.edits import parse_edits
+from edgemem.memory.edits import parse_notes
 from edgemem.memory.pattern import NotesConstraint
 from edgemem.memory.sentences import Sentence, as_note, sentences_of, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
@@ -111,7 +111,7 @@ def _written(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tu
     for sentence, reply in zip(kept, replies, strict=True):
         if reply.stats.stop_reason == "cancelled":
             raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
-        notes += _accepted(sentence, parse_edits(without_thinking(reply.text)) or [], reply.stats.stop_reason)
+        notes += _accepted(sentence, parse_notes(without_thinking(reply.text)), reply.stats.stop_reason)
         stats = stats.beside(reply.stats)
     return notes, "\n".join(reply.text for reply in replies), stats
 

@@ -37,8 +37,8 @@ def opened(task: UpdateTask, messages: Sequence[Message]) -> Iterator[tuple[Sess
 def margins(
     task: UpdateTask, session: Session, messages: Sequence[Message], options: tuple[str, str]
 ) -> tuple[list[float], Stats]:
-    """For each of `messages` as the next one: log-probability that the answer begins like the first option, less that of
-    the second. Only the options' first tokens are compared, so nothing is generated."""
+    """For each of `messages` as the next one: log-probability that the answer begins like the first option, less that
+    of the second. Only the options' first tokens are compared, so nothing is generated."""
     engine = task.engine
     first, second = ((engine.tokenize(option)[0],) for option in options)
     suffixes = [tuple(engine.render_next(message)) for message in messages]
