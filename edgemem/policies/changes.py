@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgemem.memory import wording
-from edgemem.memory.sentences import Sentence
+from edgemem.memory.sentences import MAX_CHARS, Sentence
 from edgemem.memory.words import all_stems, content_list, content_words, names_in
 from edgemem.policies.base import UpdateTask
 from edgemem.policies.examples import margins, opened
@@ -89,6 +89,6 @@ def topics(text: str) -> set[str]:
 
 
 def _in_context(sentence: Sentence) -> str:
-    """The sentence, after the one before it where it is too short to stand alone."""
-    short = len(sentence.text.split()) < 6 and sentence.before
+    """The sentence, after the one before it where it is too short to stand alone (and that one not a pasted text)."""
+    short = len(sentence.text.split()) < 6 and 0 < len(sentence.before) <= MAX_CHARS
     return f"{sentence.before} {sentence.text}" if short else sentence.text
