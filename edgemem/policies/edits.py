@@ -163,10 +163,14 @@ def _operations(notes: Sequence[Note], found: Sequence[Change]) -> list[Operatio
         if note is None:
             operations.append(Operation("delete", **old))  # type: ignore[arg-type]
         else:
-            operations.append(Operation("update", text=note.text, origin="stated", **old))  # type: ignore[arg-type]
+            operations.append(Operation("update", text=note.text, origin=_origin(note), **old))  # type: ignore[arg-type]
             notes = [other for other in notes if other is not note]
     for note in notes:
         source = (note.sentence.turn.id,)
-        origin: Origin = "asked" if note.sentence.keep else "stated"
-        operations.append(Operation("add", section=note.section, text=note.text, sources=source, origin=origin))
+        new = Operation("add", section=note.section, text=note.text, sources=source, origin=_origin(note))
+        operations.append(new)
     return operations
+
+
+def _origin(note: Note) -> Origin:
+    return "asked" if note.sentence.keep else "stated"
