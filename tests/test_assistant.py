@@ -401,7 +401,7 @@ def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: s
 
     def message() -> str:
         kinds = ["I like {}.", "My sister wants {} now.", "{}.", "Remember that I no longer have {}.", "Forget my {}."]
-        chosen = random_.choices(kinds, (5, 1, 1, 1, 1), k=6)
+        chosen = random_.choices(kinds, (5, 1, 1, 1, 1), k=4)
         return " ".join(kind.format(" ".join(random_.choices(vocabulary, k=20))) for kind in chosen)
 
     def scores(prompt: str, option: str) -> float:
@@ -420,7 +420,7 @@ def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: s
         assert max(sizes) <= BUDGET_TOKENS
         assert max(sizes) > BUDGET_TOKENS * 3 // 4  # the budget was really under pressure
         done = {operation.kind for revision in assistant.store.revisions() for operation in revision.operations}
-        assert done == {"add", "update", "delete"}
+        assert done == {"add", "delete"} | ({"update"} if policy == "edits" else set())
 
 
 def test_a_memory_edited_over_the_budget_is_kept_and_brought_back_by_the_next_update(
