@@ -78,6 +78,20 @@ def test_changed_lines(operation: Operation, reason: str) -> None:
     assert judged(operation, turn("I moved to Porto"), known=known) == reason
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said", "reason"),
+    [
+        ("Vegan", "I'm not vegan now", "I'm not vegan now", ""),
+        ("I don't eat fish", "I eat fish again", "And I eat fish again!", ""),
+        ("Vegan", "Not vegan", "I moved to Porto", "ungrounded"),
+    ],
+)
+def test_a_change_in_the_lines_own_words_has_its_source_in_the_turn_that_says_them(
+    old: str, new: str, said: str, reason: str
+) -> None:
+    assert judged(Operation("update", 1, text=new, old_text=old), turn(said), known=memory(old)) == reason
+
+
 def test_the_source_turn_and_an_absolute_date_are_noted() -> None:
     said = (turn("hello there", number=4), turn("I have a dentist appointment next Tuesday", number=6))
     operation = Operation("add", section="Plans", text="Dentist appointment next Tuesday")

@@ -119,7 +119,7 @@ def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
         return operation
     read_from = [turn for turn in users if turn.id in operation.sources] or users
     known = content_words(operation.old_text)
-    words = content_words(operation.text) - known
+    words = content_words(operation.text) - known or content_words(operation.text)  # `not vegan` after `vegan`
     names = names_in(operation.text) - known
     best = max(read_from, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
     dated = with_absolute_dates(best.text, best.time.astimezone().date())
