@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from edgemem.memory.dates import with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
 from edgemem.memory.similar import similarity
-from edgemem.memory.words import all_stems, content_words, names_in
+from edgemem.memory.wording import FUNCTION_WORDS
+from edgemem.memory.words import all_stems, all_words, content_words, names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
 MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
@@ -107,6 +108,12 @@ def find_secret(text: str) -> str:
     return "credential" if _KEYS.search(text) else ""
 
 
+def _part_of_secret(text: str, said: Sequence[Turn]) -> str:
+    """`credential` where `text` has the value of one that was told in full in `said`: a note may be a part of it."""
+    values = {all_words(found.group())[-1].casefold() for turn in said for found in _KEYS.finditer(turn.text)}
+    return "credential" if (values - FUNCTION_WORDS) & set(map(str.casefold, all_words(text))) else ""
+
+
 def _tidy(operation: Operation) -> Operation:
     text = " ".join(operation.text.split()).strip(' -*•"“”')
     return replace(operation, text=text)
@@ -162,7 +169,7 @@ def _judge_text(
         return "markup", "holds control tokens or tags"
     if text.endswith("?"):
         return "question", "a question is not a fact"
-    if secret := find_secret(text):
+    if secret := find_secret(text) or _part_of_secret(text, [turn for turn in users if turn.id in operation.sources]):
         return "secret", f"holds a {secret}"
     if users and not operation.sources:
         return "ungrounded", "no user turn says this"
