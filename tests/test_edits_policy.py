@@ -121,6 +121,20 @@ def test_a_sentence_that_begins_with_she_tells_who_she_is_and_is_one_line() -> N
     assert texts(proposal) == ["My sister Ana sings; She is deaf"]
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param("Forget my sister Ana's cancer.", id="asked to forget"),
+        pytest.param(f"My sister Ana {'and her friend from the choir in town ' * 10}sing.", id="too long for a line"),
+    ],
+)
+def test_what_tells_who_she_is_stays_away_where_it_may_not_or_cannot_be_in_the_line(before: str) -> None:
+    engine = ScriptedEngine(["NONE"], scores=scores(keep=FAR))
+    assert texts(proposed(engine, turns(f"{before} She lives in my flat in Porto.")))[-1:] == [
+        "She lives in my flat in Porto"
+    ]
+
+
 def test_what_is_said_twice_is_noted_once() -> None:
     engine = ScriptedEngine(noting, scores=scores(keep=FAR))
     assert texts(proposed(engine, turns("I like tea", "I like tea"))) == ["Likes tea"]

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 
 from edgemem.engines.base import Branch, Session
 from edgemem.errors import Cancelled
+from edgemem.memory.check import MAX_FACT_CHARS
 from edgemem.memory.dates import with_absolute_dates
 from edgemem.memory.edits import parse_notes
 from edgemem.memory.pattern import NotesConstraint
-from edgemem.memory.sentences import Sentence, as_note, sentences_of, with_subject
+from edgemem.memory.sentences import Sentence, sentences_of, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
 from edgemem.policies.base import Proposal, UpdateTask
 from edgemem.policies.changes import Change, changes
@@ -125,7 +126,7 @@ def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str
     lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not sentence.orders
     if not texts or lost or stop_reason == "length" or not _faithful(together, said):
         return [_quote(sentence, section)]
-    return [Note(sentence, section or one.section, with_subject(one.text, sentence)) for one in written]
+    return [Note(sentence, section or one.section, _told(one.text, sentence)) for one in written]
 
 
 def _faithful(note: str, said: str) -> bool:
@@ -136,7 +137,14 @@ def _faithful(note: str, said: str) -> bool:
 
 def _quote(sentence: Sentence, section: str = "") -> Note:
     default = "How to talk to me" if sentence.style else "People" if sentence.kin else "About"
-    return Note(sentence, section or default, as_note(replace(sentence, text=_shown(sentence))))
+    return Note(sentence, section or default, _told(_shown(sentence), sentence))
+
+
+def _told(text: str, sentence: Sentence) -> str:
+    """The note, after the words that say who it is about where both can be one line and nobody asked to forget them."""
+    note = with_subject(text, sentence)
+    together = len(note) <= MAX_FACT_CHARS and not sentence.near_forget
+    return note if together else with_subject(text, replace(sentence, before=""))
 
 
 def _without_repeats(notes: Sequence[Note]) -> list[Note]:
