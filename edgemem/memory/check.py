@@ -24,7 +24,7 @@ _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.
 _DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _KEYS = re.compile(
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:is|:|=|ist|es|est)\s*\S+",
+    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:(?:(?:is|ist|es|est)\b|[:=])\s*)+\S+",
     re.IGNORECASE,
 )
 
