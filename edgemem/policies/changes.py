@@ -70,7 +70,8 @@ def nearness(line: str, sentence: Sentence) -> float:
     if topics(line) & topics(sentence.text):
         return 1.0
     said = content_words(_in_context(sentence))
-    words = [stem for stem in content_list(line) if stem not in _who(line)]
+    who = _who(line)
+    words = [stem for stem in content_list(line) if stem not in who]
     weights = [1.0 if place < HEAD_WORDS else 1 / 3 for place in range(len(words))]
     return sum(weight for stem, weight in zip(words, weights, strict=True) if stem in said) / (sum(weights) or 1.0)
 
