@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from notes_support import last_message, noting
 
+from edgemem.engines.base import Engine
 from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import Cancelled, InvalidInput
 from edgemem.memory.document import parse
@@ -42,7 +43,7 @@ def turns(*said: str) -> list[Turn]:
 
 
 def proposed(
-    engine: ScriptedEngine,
+    engine: Engine,
     said: list[Turn],
     memory: Memory | None = None,
     *,
@@ -422,3 +423,19 @@ def test_a_changed_byte_in_a_file_of_them_is_noticed(tmp_path: Path) -> None:
 def test_an_update_needs_no_place_to_keep_them(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert learned(tmp_path / "file" / "kv") == learned(None)
+
+
+def test_a_real_model_judges_the_same_after_loading_them(tmp_path: Path, smollm2_path: Path) -> None:
+    from edgemem.engines import open_engine
+
+    found = []
+    for _ in range(2):
+        engine = open_engine(smollm2_path, context_tokens=2048)
+        said = turns("I've moved to York now. My sister Ana is a vet.")
+        proposal = proposed(engine, said, known("Lives in Leeds"), cache=tmp_path)
+        found.append((proposal.operations, proposal.stats.prompt_tokens - proposal.stats.cached_tokens))
+        engine.close()
+    (first, cold), (second, warm) = found
+    assert first == second
+    assert warm < 400 < cold
+    assert len(list(tmp_path.iterdir())) == 2
