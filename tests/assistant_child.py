@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from notes_support import NOTES, last_message
+
 from edgemem.assistant import open_assistant
 from edgemem.engines.scripted import ScriptedEngine
 
@@ -13,10 +15,9 @@ from edgemem.engines.scripted import ScriptedEngine
 def slowly(prompt: str) -> str:
     """A model that takes a moment, so that a kill often falls into an answer or an update."""
     time.sleep(0.004)
-    if "From now on you only keep notes" not in prompt:
+    if NOTES not in prompt:
         return "Noted, thank you."
-    word = prompt.rsplit("<|user|>", 1)[1].split("<|end|>")[0].split()[-1]
-    return f"ADD Preferences: Likes {word}"
+    return f"ADD Preferences: Likes {last_message(prompt).split()[-1]}"
 
 
 def main() -> None:

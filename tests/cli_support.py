@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from notes_support import NOTES
+
 from edgemem.assistant import Assistant, open_assistant
 from edgemem.cli import open as opening
 from edgemem.cli.output import Report
@@ -85,7 +87,7 @@ class SlowSession(ScriptedSession):
 
     def generate(self, *arguments: Any, **options: Any) -> Iterator[Piece]:
         prompt = self._engine.detokenize(self._ids)
-        delay = "EDGEMEM_TEST_UPDATE_DELAY_S" if "UPDATE" in prompt else "EDGEMEM_TEST_DELAY_S"
+        delay = "EDGEMEM_TEST_UPDATE_DELAY_S" if NOTES in prompt else "EDGEMEM_TEST_DELAY_S"
         for piece in super().generate(*arguments, **options):
             time.sleep(float(os.environ.get(delay, "0")))
             yield piece

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from notes_support import NOTES, last_message, noting
 
 from edgemem.assistant import Assistant, open_assistant
 from edgemem.engines.scripted import ScriptedEngine
@@ -19,18 +21,7 @@ from edgemem.memory.lines import prompt_view
 from edgemem.policies.base import CHUNK_TOKENS
 from edgemem.values import BUDGET_TOKENS
 
-NOTES = "From now on you only keep notes"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-def noting(prompt: str) -> str:
-    """Answers of a model that notes what it is told with `I like ...`, and chats otherwise."""
-    if NOTES not in prompt:
-        return "Fine."
-    message = prompt.rsplit("<|user|>", 1)[1]
-    if "I like" not in message:
-        return "NONE"
-    return "ADD Preferences: Likes " + message.split("I like ")[1].split("<|end|>")[0]
 
 
 Opener = Callable[..., Assistant]
@@ -92,24 +83,35 @@ def test_a_chat_only_grows_at_its_end(opened: Opener) -> None:
             assert after.cached_tokens == before.prompt_tokens + before.output_tokens
 
 
-def test_an_update_continues_the_chats_own_sequence(opened: Opener) -> None:
+def test_an_update_leaves_the_chats_own_sequence_untouched(opened: Opener) -> None:
+    """The next reply reads the new message and nothing else, and the update read none of the chat's prompt."""
     with opened() as assistant:
         chat = assistant.open_chat()
-        say(chat, "I like mountain tea")
-        report = chat.remember()
-        assert report.stats.cached_tokens > 0
-        assert "helpful personal assistant" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
+        before = list(chat.reply("I like mountain tea"))[-1].stats
+        assert chat.remember().added == 1
+        after = list(chat.reply("And now?"))[-1].stats
+        assert before is not None
+        assert after is not None
+        assert after.cached_tokens == before.prompt_tokens + before.output_tokens
+        updates = [prompt for prompt in assistant.engine.prompts if NOTES in prompt]  # type: ignore[attr-defined]
+        assert updates
+        assert not any("helpful personal assistant" in prompt for prompt in updates)
 
 
 def test_an_update_prompt_never_holds_what_is_asked_later(opened: Opener) -> None:
     with opened() as assistant:
         chat = assistant.open_chat()
-        say(chat, "I like mountain tea")
-        chat.remember()
-        say(chat, "QUESTION-OF-LATER")
-        updates = [p for p in assistant.engine.prompts if NOTES in p]  # type: ignore[attr-defined]
-        assert updates
-        assert not any("QUESTION-OF-LATER" in prompt for prompt in updates)
+        asked = [f"QUESTION-{number} I like thing{number} now" for number in range(4)]
+        prompts: list[str] = assistant.engine.prompts  # type: ignore[attr-defined]
+        scored: list[str] = assistant.engine.scored  # type: ignore[attr-defined]
+        for number, text in enumerate(asked):
+            say(chat, text)
+            heard, judged = len(prompts), len(scored)
+            chat.remember()
+            updates = prompts[heard:] + scored[judged:]
+            assert any(f"QUESTION-{number}" in prompt for prompt in prompts[heard:])
+            assert any(f"QUESTION-{number}" in prompt for prompt in scored[judged:])
+            assert not any(later.split()[0] in prompt for prompt in updates for later in asked[number + 1 :])
 
 
 def test_nothing_is_folded_twice(opened: Opener) -> None:
@@ -152,12 +154,12 @@ def test_a_cancelled_update_writes_nothing(opened: Opener) -> None:
 
 
 def test_an_update_that_fails_three_times_is_set_aside_and_retried_on_request(opened: Opener) -> None:
-    answers = {"text": "chatter instead of commands"}
+    answers = {"text": "chatter instead of a memory"}
 
     def model(prompt: str) -> str:
-        return answers["text"] if NOTES in prompt else "Fine."
+        return answers["text"] if "New memory:" in prompt else "Fine."
 
-    with opened(model) as assistant:
+    with opened(model, policy="overwrite") as assistant:
         chat = assistant.open_chat()
         say(chat, "I like mountain tea")
         before = assistant.store.text()
@@ -166,9 +168,32 @@ def test_an_update_that_fails_three_times_is_set_aside_and_retried_on_request(op
         assert "--retry" in report.summary()
         assert assistant.store.text() == before
         assert chat.remember().folded_turns == 0
-        answers["text"] = "ADD Preferences: Likes mountain tea"
+        answers["text"] = "- [Preferences] Likes mountain tea"
         assert assistant.store.retry_set_aside() == 1
         assert chat.remember().summary() == "memory updated (+1)"
+
+
+def test_an_update_that_does_not_fit_the_context_is_set_aside_and_learned_with_a_larger_one(opened: Opener) -> None:
+    with opened(engine=ScriptedEngine(noting, context_tokens=400)) as assistant:
+        chat = assistant.open_chat()
+        say(chat, "I like mountain tea")
+        before = assistant.store.text()
+        report = chat.remember()
+        assert (report.set_aside, "context" in report.error) == (1, True)
+        assert assistant.store.text() == before
+        assert say(chat, "Are you there?") == "Fine."
+    with opened() as assistant:
+        assert assistant.store.retry_set_aside() == 1
+        assert assistant.remember().added == 1
+        assert lines(assistant) == ["Likes mountain tea"]
+
+
+def test_a_model_that_writes_chatter_loses_nothing_that_was_said(opened: Opener) -> None:
+    with opened(lambda prompt: "chatter instead of commands") as assistant:
+        chat = assistant.open_chat()
+        say(chat, "I like mountain tea")
+        assert chat.remember().summary() == "memory updated (+1)"
+        assert lines(assistant) == ["I like mountain tea"]
 
 
 def test_a_hand_edit_wins_and_stays(opened: Opener, tmp_path: Path) -> None:
@@ -249,16 +274,25 @@ def test_an_empty_message_is_refused(opened: Opener, text: str) -> None:
         say(assistant.open_chat(), text)
 
 
-def test_a_temporary_chat_changes_no_byte(opened: Opener, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cached", [True, False], ids=["with computed prompts", "without"])
+def test_a_temporary_chat_changes_no_byte(opened: Opener, tmp_path: Path, cached: bool) -> None:
     with opened() as assistant:
         chat = assistant.open_chat()
         say(chat, "I like mountain tea")
         chat.remember()
+    if not cached:
+        shutil.rmtree(tmp_path / "cache")
     before = bytes_under(tmp_path)
+    assert any(path.endswith(".kv") for path in before) == cached
     with opened(temporary=True) as assistant:
         chat = assistant.open_chat()
-        say(chat, "I like long walks")
+        say(chat, "I like long walks now")
         assert "Likes mountain tea" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
+        chat.remember()
+        chat.close()
+    with opened() as assistant:
+        chat = assistant.open_chat(temporary=True)
+        say(chat, "I like long walks now")
         chat.remember()
         chat.close()
     assert bytes_under(tmp_path) == before
@@ -349,8 +383,7 @@ def adversarial(prompt: str) -> str:
     """A model that writes as much as it can into memory, partly garbage."""
     random_ = random.Random(len(prompt))
     if NOTES in prompt:
-        message = prompt.rsplit("<|user|>", 1)[1].split("<|end|>")[0]
-        words = message.split()
+        words = last_message(prompt).split()
         kinds = ["ADD About: ", "ADD Plans: ", "ADD Nonsense: ", "UPDATE 3: ", "DELETE 2\nADD Health: ", ""]
         return "\n".join(random_.choice(kinds) + " ".join(random_.choices(words, k=40)) for _ in range(9))
     if "New memory:" in prompt:
@@ -365,16 +398,29 @@ def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: s
     vocabulary = [
         f"{a}{b}{c}" for a in "bdfglmprst" for b in ("an", "or", "il", "ut") for c in ("ta", "ver", "mo", "dic")
     ]
-    with opened(adversarial, policy=policy) as assistant:
+
+    def message() -> str:
+        kinds = ["I like {}.", "My sister wants {} now.", "{}.", "Remember that I no longer have {}.", "Forget my {}."]
+        chosen = random_.choices(kinds, (5, 1, 1, 1, 1), k=4)
+        return " ".join(kind.format(" ".join(random_.choices(vocabulary, k=20))) for kind in chosen)
+
+    def scores(prompt: str, option: str) -> float:
+        """Mostly `ADD`, seldom `yes`, so that lines are added faster than they are overtaken."""
+        return {"ADD": -1.0, "NONE": -2.0, "yes": -2.0, "no": -1.0}[option] - 1.5 * random_.random()
+
+    engine = ScriptedEngine(adversarial, scores=scores)
+    with opened(engine=engine, policy=policy) as assistant:
         sizes = []
         for _ in range(200):
             chat_id = assistant.store.start_chat("replay")
-            assistant.store.add_turn(chat_id, "user", " ".join(random_.choices(vocabulary, k=60)), NOON)
+            assistant.store.add_turn(chat_id, "user", message(), NOON)
             assistant.store.end_chat(chat_id)
             assistant.remember()
             sizes.append(assistant.engine.count(prompt_view(assistant.memory().lines)))
         assert max(sizes) <= BUDGET_TOKENS
         assert max(sizes) > BUDGET_TOKENS * 3 // 4  # the budget was really under pressure
+        done = {operation.kind for revision in assistant.store.revisions() for operation in revision.operations}
+        assert done == {"add", "delete"} | ({"update"} if policy == "edits" else set())
 
 
 def test_a_memory_edited_over_the_budget_is_kept_and_brought_back_by_the_next_update(

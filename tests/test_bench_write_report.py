@@ -208,11 +208,12 @@ def test_a_verdict_that_is_none_is_refused(change: dict[str, Any]) -> None:
 
 def test_the_commands_run_report_and_make_a_sheet(tmp_path: Path) -> None:
     rows, out = tmp_path / "rows.jsonl", tmp_path / "sheet.jsonl"
-    model = answers_file(tmp_path, "ADD About: Lives in Halifax")
-    said = call("bench", "write", "--model", model, "--rows", str(rows), "--only", "w001")
+    model = answers_file(tmp_path, "- [About] Lives in Halifax")
+    flags = ("--model", model, "--policy", "overwrite", "--rows", str(rows))
+    said = call("bench", "write", *flags, "--only", "w001")
     assert said.out == f"1 cases run, 1 chosen; rows in {rows}\n"
     assert said.err.startswith("1/1 own w001: 1 of 4 facts, 1 lines, ")
-    again = call("bench", "write", "--model", model, "--rows", str(rows), "--only", "w001,w002", "--json")
+    again = call("bench", "write", *flags, "--only", "w001,w002", "--json")
     assert again.values == {"rows": str(rows), "cases": 2, "run": 1}
     shown = call("bench", "write", "report", str(rows), "--out", str(tmp_path / "report.md"))
     assert shown.out.startswith("# How well memories are written")

@@ -48,14 +48,15 @@ def test_a_row_says_what_was_learned_and_what_it_cost(tmp_path: Path) -> None:
         traps=(Trap("Lives in Lund", "task", ("lives",)),),
         third_party=(ThirdParty("Ana sings", ("ana", "sing"), "Ana"),),
     )
-    answer = "ADD Preferences: Likes the town of Lund\nADD About: Lives on the moon"
-    run(scripted(answer), case, rows=tmp_path / "rows.jsonl")
+    case = replace(case, turns=(*case.turns, ("user", "Please remember my card number, it is 4111 1111 1111 1111.")))
+    engine = ScriptedEngine(lambda prompt: "ADD Preferences: Likes the town of Lund" if "Lund." in prompt else "NONE")
+    run(Setup(engine, load_prompts(), "edits"), case, rows=tmp_path / "rows.jsonl")
     (row,) = rows_in(tmp_path / "rows.jsonl")
     assert row["gold"] == [{"kind": "explicit", "found": True, "known": False, "change": False}]
     assert row["lines"] == ["Has a dog", "Likes the town of Lund"]
-    assert row["refused"] == [{"reason": "ungrounded", "text": "Lives on the moon"}]
+    assert row["refused"] == [{"reason": "secret", "text": "Please remember my card number, it is 4111 1111 1111 1111"}]
     assert row["operations"] == {"add": 1, "update": 0, "delete": 0}
-    assert row["rejected"] == {"ungrounded": 1}
+    assert row["rejected"] == {"secret": 1}
     assert (row["traps"], row["third_party"]) == ([{"kind": "task", "stored": False}], [False])
     assert row["languages"] == {"right": 1, "other": 0, "undecided": 0}
     assert (row["policy"], row["variant"], row["model"], row["matcher"]) == ("edits", "", "scripted", 1)
@@ -157,6 +158,7 @@ def test_a_chain_that_has_no_start_here_is_refused(tmp_path: Path) -> None:
     [
         ({"policy": "magic"}, "there is no way to write called 'magic'"),
         ({"policy": "naive", "without": ("check",)}, "naive has no steps that can be left out"),
+        ({"without": ("check",)}, "edits has no step 'check'"),
     ],
 )
 def test_what_cannot_be_run_is_said(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -165,16 +167,16 @@ def test_what_cannot_be_run_is_said(tmp_path: Path, changes: dict[str, Any], mes
 
 
 def test_steps_left_out_reach_the_policy_and_name_the_variant(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, frozenset[str]]] = []
+    asked: list[tuple[str, dict[str, float], set[str]]] = []
 
-    def opener(name: str, without: frozenset[str] = frozenset()) -> str:
-        asked.append((name, without))
+    def opener(name: str, *, thresholds: dict[str, float], without: tuple[str, ...]) -> str:
+        asked.append((name, thresholds, set(without)))
         return "policy"
 
     monkeypatch.setattr(running, "open_policy", opener)
-    chosen = replace(scripted("NONE"), without=("verify", "merge"))
-    assert (running.writer(chosen), asked) == ("policy", [("edits", frozenset({"verify", "merge"}))])
-    assert (chosen.variant, replace(chosen, label="second").variant) == ("-merge -verify", "second")
+    chosen = replace(scripted("NONE"), without=("notes", "changes"), thresholds={"keep": 0.5})
+    assert (running.writer(chosen), asked) == ("policy", [("edits", {"keep": 0.5}, {"notes", "changes"})])
+    assert (chosen.variant, replace(chosen, label="second").variant) == ("-changes -notes", "second")
 
 
 def test_all_our_dev_chats_run(tmp_path: Path) -> None:

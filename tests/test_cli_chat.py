@@ -35,13 +35,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_each_line_is_answered_and_the_chat_is_learned_at_its_end(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(
-        tmp_path, "Hello Mira.", "Graz is\nlovely.", "ADD About: Called Mira\nADD About: Lives in Graz"
-    )
+    notes = ("ADD About: Called Mira", "ADD About: Live in Graz")
+    model = answers_file(tmp_path, "Hello Mira.", "Graz is\nlovely.", *notes)
     said = call("chat", "--model", model, text="I am called Mira\n\nI live in Graz\n")
     assert said.out == "Hello Mira.\nGraz is\nlovely.\n"
     assert said.err == BANNER + "learning: 1 of 1\nmemory updated (+2)\n"
-    assert remembered() == ["Called Mira", "Lives in Graz"]
+    assert remembered() == ["Called Mira", "Live in Graz"]
 
 
 def test_quiet_leaves_only_the_answers(data_dir: Path, tmp_path: Path) -> None:
@@ -187,7 +186,7 @@ def test_a_temporary_chat_of_a_new_user_makes_no_folder(data_dir: Path, tmp_path
 
 
 def test_temp_inside_a_chat_is_not_learned(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(tmp_path, "One.", "Two.", "Three.", "ADD About: Likes tea\nADD About: Likes secret cheese")
+    model = answers_file(tmp_path, "One.", "Two.", "Three.", "ADD About: Likes tea")
     call("chat", "--model", model, text="I like tea\n/temp\nI like secret cheese\n/temp\nbye\n")
     assert remembered() == ["Likes tea"]
 

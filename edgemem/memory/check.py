@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
 from edgemem.memory.similar import similarity
-from edgemem.memory.words import all_stems, content_words, names_in
+from edgemem.memory.wording import FUNCTION_WORDS
+from edgemem.memory.words import all_stems, all_words, content_words, names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
 MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
@@ -24,7 +25,7 @@ _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.
 _DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _KEYS = re.compile(
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:is|:|=|ist|es|est)\s*\S+",
+    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:(?:(?:is|ist|es|est)\b|[:=])\s*)+\S+",
     re.IGNORECASE,
 )
 
@@ -126,6 +127,12 @@ def find_secret(text: str) -> str:
     return "credential" if _KEYS.search(text) else ""
 
 
+def _part_of_secret(text: str, said: Sequence[Turn]) -> str:
+    """`credential` where `text` has the value of one that was told in full in `said`: a note may be a part of it."""
+    values = {all_words(found.group())[-1].casefold() for turn in said for found in _KEYS.finditer(turn.text)}
+    return "credential" if (values - FUNCTION_WORDS) & set(map(str.casefold, all_words(text))) else ""
+
+
 def _tidy(operation: Operation) -> Operation:
     text = " ".join(operation.text.split()).strip(' -*•"“”')
     return replace(operation, text=text)
@@ -138,7 +145,7 @@ def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
         return operation
     read_from = [turn for turn in users if turn.id in operation.sources] or users
     known = content_words(operation.old_text)
-    words = content_words(operation.text) - known
+    words = content_words(operation.text) - known or content_words(operation.text)  # `not vegan` after `vegan`
     names = names_in(operation.text) - known
     best = max(read_from, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
     dated = with_absolute_dates(best.text, best.time.astimezone().date())
@@ -181,7 +188,7 @@ def _judge_text(
         return "markup", "holds control tokens or tags"
     if text.endswith("?"):
         return "question", "a question is not a fact"
-    if secret := find_secret(text):
+    if secret := find_secret(text) or _part_of_secret(text, [turn for turn in users if turn.id in operation.sources]):
         return "secret", f"holds a {secret}"
     if users and not operation.sources:
         return "ungrounded", "no user turn says this"

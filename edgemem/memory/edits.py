@@ -1,46 +1,22 @@
-"""The edit language: what a model writes to change the memory, and how it is read. Pure.
-
-ADD <section>: <fact>
-UPDATE <id>: <fact>
-DELETE <id>
-NONE
-"""
+"""What a model writes for the memory, and how it is read: `ADD <section>: <note>`, or a whole memory. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from edgemem.values import SECTIONS, Line, Operation
+from edgemem.values import SECTIONS, Operation
 
-_LINE = re.compile(
-    r"^\W*(?:(?P<add>ADD)\s+\[?(?P<section>[^:\]\n]{1,40}?)\]?\s*:\s*(?P<new>.+)"
-    r"|UPDATE\s+\[?(?P<id>\d+)[^:\n]{0,40}:\s*(?P<text>.+)"
-    r"|DELETE\s+\[?(?P<gone>\d+)\b.*"
-    r"|(?P<none>NONE)\W*)$",
-    re.IGNORECASE,
-)
+_NOTE = re.compile(r"^\W*ADD\s+\[?(?P<section>[^:\]\n]{1,40}?)\]?\s*:\s*(?P<text>.+)$", re.IGNORECASE)
 _POINT = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(?:\[(?:\d+\s+)?(?P<section>[^\]\n]{1,40})\]\s*)?(?P<text>.+)$")
 _HEADING = re.compile(r"^\s*#{1,4}\s+(?P<section>.+?)\s*$")
 
 
-def parse_edits(text: str, lines: Iterable[Line] = ()) -> list[Operation] | None:
-    """Operations in a model's reply, or None when no line of it is in the edit language.
-
-    Lines that are not are passed over; an UPDATE or DELETE of an unknown id is kept for the checker to name.
-    """
-    known = {line.id: line for line in lines}
-    operations: list[Operation] = []
-    understood = False
-    for raw in text.splitlines():
-        found = _LINE.match(raw.strip())
-        if found is None:
-            continue
-        understood = True
-        operation = _operation(found, known)
-        if operation is not None:
-            operations.append(operation)
-    return operations if understood else None
+def parse_notes(text: str) -> list[Operation]:
+    """The notes in a model's reply, as lines to add. Whatever else it says is passed over."""
+    found = (_NOTE.match(line.strip()) for line in text.splitlines())
+    return [
+        Operation("add", section=canonical_section(one["section"]), text=one["text"].strip()) for one in found if one
+    ]
 
 
 def parse_memory(text: str) -> list[tuple[str, str]]:
@@ -65,21 +41,3 @@ def canonical_section(name: str) -> str:
         if plain and (plain in section.casefold().split() or section.casefold().split()[0] == plain.split()[0]):
             return section
     return SECTIONS[0]
-
-
-def _operation(found: re.Match[str], known: dict[int, Line]) -> Operation | None:
-    if found["add"]:
-        return Operation("add", section=canonical_section(found["section"]), text=found["new"].strip())
-    if found["id"]:
-        return _on_line("update", int(found["id"]), found["text"].strip(), known)
-    if found["gone"]:
-        return _on_line("delete", int(found["gone"]), "", known)
-    return None
-
-
-def _on_line(kind: str, line_id: int, text: str, known: dict[int, Line]) -> Operation:
-    old = known.get(line_id)
-    old_text, section = (old.text, old.section) if old else ("", "")
-    if kind == "delete":
-        return Operation("delete", line_id, old_text=old_text, old_section=section)
-    return Operation("update", line_id, text=text, old_text=old_text, old_section=section)

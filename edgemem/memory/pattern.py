@@ -1,4 +1,4 @@
-"""The edit language as a constraint on what a model may generate. Home of `regex` (it can match partially)."""
+"""Notes (`ADD <section>: <note>`) as a constraint on what a model may write. Home of `regex`: for partial matches."""
 
 from __future__ import annotations
 

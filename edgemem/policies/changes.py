@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from edgemem.memory import wording
 from edgemem.memory.mentions import nearness
-from edgemem.memory.sentences import Sentence
+from edgemem.memory.sentences import MAX_CHARS, Sentence
 from edgemem.memory.words import content_words
 from edgemem.policies.base import UpdateTask
 from edgemem.policies.examples import margins, opened
 from edgemem.values import Line, Stats
 
 CHANGED_LOG_ODDS = -0.2
-"""A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed` replaces it."""
+"""A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed`
+replaces it."""
 NEAR = 0.2  # nearness of a line that is worth a look
 LINES_PER_SENTENCE = 3
 MOST_PAIRS = 64  # about 2,500 tokens to read: an update must not grow with the memory
@@ -76,6 +77,6 @@ def topics(text: str) -> set[str]:
 
 
 def _in_context(sentence: Sentence) -> str:
-    """The sentence, after the one before it where it is too short to stand alone."""
-    short = len(sentence.text.split()) < 6 and sentence.before
+    """The sentence, after the one before it where it is too short to stand alone (and that one not a pasted text)."""
+    short = len(sentence.text.split()) < 6 and 0 < len(sentence.before) <= MAX_CHARS
     return f"{sentence.before} {sentence.text}" if short else sentence.text

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 
 from edgemem.engines.base import Branch, Session
 from edgemem.errors import Cancelled
+from edgemem.memory.check import MAX_FACT_CHARS
 from edgemem.memory.dates import last_day_in, with_absolute_dates
-from edgemem.memory.edits import parse_edits
+from edgemem.memory.edits import parse_notes
 from edgemem.memory.pattern import NotesConstraint
-from edgemem.memory.sentences import Sentence, as_note, sentences_of, with_subject
+from edgemem.memory.sentences import Sentence, sentences_of, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
 from edgemem.policies.base import Proposal, UpdateTask
 from edgemem.policies.changes import Change, changes
@@ -111,7 +112,7 @@ def _written(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tu
     for sentence, reply in zip(kept, replies, strict=True):
         if reply.stats.stop_reason == "cancelled":
             raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
-        notes += _accepted(sentence, parse_edits(without_thinking(reply.text)) or [], reply.stats.stop_reason)
+        notes += _accepted(sentence, parse_notes(without_thinking(reply.text)), reply.stats.stop_reason)
         stats = stats.beside(reply.stats)
     return notes, "\n".join(reply.text for reply in replies), stats
 
@@ -125,7 +126,7 @@ def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str
     lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not sentence.orders
     if not texts or lost or stop_reason == "length" or not _faithful(together, said):
         return [_quote(sentence, section)]
-    return [Note(sentence, section or one.section, with_subject(one.text, sentence)) for one in written]
+    return [Note(sentence, section or one.section, _told(one.text, sentence)) for one in written]
 
 
 def _faithful(note: str, said: str) -> bool:
@@ -145,7 +146,14 @@ def _section(sentence: Sentence, said: str) -> str:
 def _quote(sentence: Sentence, section: str = "") -> Note:
     said = _shown(sentence)
     section = section or _section(sentence, said) or ("People" if sentence.kin else "About")
-    return Note(sentence, section, as_note(replace(sentence, text=said)))
+    return Note(sentence, section, _told(said, sentence))
+
+
+def _told(text: str, sentence: Sentence) -> str:
+    """The note, after the words that say who it is about where both can be one line and nobody asked to forget them."""
+    note = with_subject(text, sentence)
+    together = len(note) <= MAX_FACT_CHARS and not sentence.near_forget
+    return note if together else with_subject(text, replace(sentence, before=""))
 
 
 def _without_repeats(notes: Sequence[Note]) -> list[Note]:
@@ -172,10 +180,14 @@ def _operations(notes: Sequence[Note], found: Sequence[Change]) -> list[Operatio
         if note is None:
             operations.append(Operation("delete", **old))  # type: ignore[arg-type]
         else:
-            operations.append(Operation("update", text=note.text, origin="stated", **old))  # type: ignore[arg-type]
+            operations.append(Operation("update", text=note.text, origin=_origin(note), **old))  # type: ignore[arg-type]
             notes = [other for other in notes if other is not note]
     for note in notes:
         source = (note.sentence.turn.id,)
-        origin: Origin = "asked" if note.sentence.keep else "stated"
-        operations.append(Operation("add", section=note.section, text=note.text, sources=source, origin=origin))
+        new = Operation("add", section=note.section, text=note.text, sources=source, origin=_origin(note))
+        operations.append(new)
     return operations
+
+
+def _origin(note: Note) -> Origin:
+    return "asked" if note.sentence.keep else "stated"

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from edgemem.engines.base import Engine, Ids, Question, Session
+from edgemem.errors import Cancelled
 from edgemem.policies.base import UpdateTask
 from edgemem.values import Message, Stats
+
+AT_ONCE = 32  # questions between two looks at whether to stop: about 1,000 tokens to read
 
 
 @contextmanager
@@ -37,12 +40,17 @@ def opened(task: UpdateTask, messages: Sequence[Message]) -> Iterator[tuple[Sess
 def margins(
     task: UpdateTask, session: Session, messages: Sequence[Message], options: tuple[str, str]
 ) -> tuple[list[float], Stats]:
-    """For each of `messages` as the next one: log-probability that the answer begins like the first option, less that of
-    the second. Only the options' first tokens are compared, so nothing is generated."""
+    """For each of `messages` as the next one: log-probability that the answer begins like the first option, less that
+    of the second. Only the options' first tokens are compared, so nothing is generated."""
     engine = task.engine
     first, second = ((engine.tokenize(option)[0],) for option in options)
     suffixes = [tuple(engine.render_next(message)) for message in messages]
-    scores = engine.score_many([Question(session, suffix, (first, second)) for suffix in suffixes])
+    questions = [Question(session, suffix, (first, second)) for suffix in suffixes]
+    scores: list[list[float]] = []
+    while len(scores) < len(questions):
+        if task.cancelled is not None and task.cancelled():
+            raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
+        scores += engine.score_many(questions[len(scores) : len(scores) + AT_ONCE])
     tokens = sum(map(len, suffixes))
     held = len(session.ids)
     return [yes - no for yes, no in scores], Stats(tokens + held, held)
