@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import edgemem
 from edgemem.assistant import Assistant, UpdateReport
@@ -28,7 +28,7 @@ from .judging import line_digest
 from .matcher import MATCHER_VERSION
 from .naive import remember_naively
 from .rows import Row, append_object, key_of, lines_file, read_rows
-from .scoring import added_lines, kept, score
+from .scoring import added_lines, asked, kept, score
 from .values import Gold, WriteCase
 
 if TYPE_CHECKING:
@@ -150,11 +150,13 @@ def run_case(
         assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache)
         _remembered_before(assistant, case)
         before = _texts(assistant)
+        sizes = _sizes(assistant, case)
         _journal(assistant, case)
         report = remember_naively(assistant) if setup.policy == "naive" else assistant.remember()
         after = _texts(assistant)
-        row = head(setup, case) | _labels(case) | score(case, before, after) | _cost(setup, report)
+        row = head(setup, case) | _labels(case) | score(case, before, after) | sizes | _cost(setup, report)
     row |= {"earlier": kept(earlier, after)} if case.chains_on else {}
+    row |= {"asks": asked(case.asks, earlier, before)} if case.asks else {}
     added = added_lines(before, after)
     row |= {"added": [line_digest(text) for text in added]}
     refused = [one for revision in report.revisions for one in revision.rejected]
@@ -184,6 +186,14 @@ def _journal(assistant: Assistant, case: WriteCase) -> None:
 
 def _texts(assistant: Assistant) -> tuple[str, ...]:
     return tuple(line.text for line in assistant.store.read().lines)
+
+
+def _sizes(assistant: Assistant, case: WriteCase) -> Row:
+    """What an update has to read, in the model's tokens."""
+    return {
+        "chat_tokens": sum(assistant.engine.count(text) for _, text in case.turns),
+        "memory_tokens_before": assistant.memory_tokens(),
+    }
 
 
 def _labels(case: WriteCase) -> Row:
