@@ -106,15 +106,23 @@ def _lasting(gold: Gold) -> bool:
 
 
 def _chosen(facts: Sequence[_Fact], count: int) -> list[_Fact]:
-    """At most one fact of a chat, and none that another's question speaks of."""
+    """At most one fact of a chat, and none that another's question speaks of; each language has its share."""
     chosen: list[_Fact] = []
-    for fact in sorted(facts, key=lambda fact: _chance(fact.id)):
+    for fact in _by_share(facts):
         if len(chosen) == count:
             break
         taken = any(fact.chat is other.chat or _speaks_of(other, fact) or _speaks_of(fact, other) for other in chosen)
         if not taken and topic(fact.gold.fact, fact.chat.language):
             chosen.append(fact)
     return chosen
+
+
+def _by_share(facts: Sequence[_Fact]) -> list[_Fact]:
+    places: list[tuple[float, _Fact]] = []
+    for language in _QUESTIONS:
+        told = sorted((fact for fact in facts if fact.chat.language == language), key=lambda fact: _chance(fact.id))
+        places += [((at + 0.5) / len(told), fact) for at, fact in enumerate(told)]
+    return [fact for _, fact in sorted(places, key=lambda place: place[0])]
 
 
 def _speaks_of(asked: _Fact, other: _Fact) -> bool:

@@ -27,6 +27,7 @@ def crowded(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def _counted(rows: Sequence[Row]) -> dict[str, Any]:
     asked: dict[str, bool] = {}
     others: dict[str, bool] = {}
+    found: set[str] = set()
     per_chat: list[dict[str, Any]] = []
     for row in rows:
         if (asks := row.get("asks")) and asks["fact"] not in asked:
@@ -48,6 +49,7 @@ def _counted(rows: Sequence[Row]) -> dict[str, Any]:
         "last": rows[-1]["case"],
         "asked": per_chat[-1]["asked"],
         "others": per_chat[-1]["others"],
+        "lost": sorted(name for name, known in asked.items() if known and name not in found),
         "memory_tokens": {"mean": sum(sizes) / len(sizes), "highest": max(sizes), "last": sizes[-1]},
         "over_budget": sum(not row["budget_kept"] for row in rows),
         "lines_of_questions": sum(row["lines_added"] for row in rows if row.get("asks")),
