@@ -148,6 +148,15 @@ def test_a_kill_between_home_and_row_does_no_harm(tmp_path: Path) -> None:
         assert (home / "file").read_text() == "one two again"
 
 
+def test_a_home_that_a_kill_left_behind_goes_with_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tmp_path / "rows.jsonl"
+    with monkeypatch.context() as killed:
+        killed.setattr(Chains, "done", lambda *arguments: None)
+        run(setup(), *chained_cases(), rows=rows, limit=2)
+    run(setup(), *chained_cases(), rows=rows)
+    assert not (tmp_path / "rows.jsonl.homes").exists()
+
+
 def test_a_chain_that_has_no_start_here_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="c2 goes on where c1 ended"):
         run(setup(), *chained_cases()[1:], rows=tmp_path / "rows.jsonl")

@@ -15,6 +15,8 @@ from typing import Any
 
 from edgemem.errors import InvalidInput
 
+from .cost import cost
+from .crowd import crowd
 from .matcher import Words, names_person
 from .real_sets import locomo, memoryctrl, personamem_v1
 from .values import Gold, Stale, ThirdParty, Trap, TrapKind, WriteCase
@@ -87,9 +89,21 @@ def retention_chats(folder: Path) -> list[WriteCase]:
     return cases
 
 
+def crowd_chats(folder: Path) -> list[WriteCase]:
+    """Two hundred chats of one user: all of ours, and chats that ask for what was told in earlier ones."""
+    return crowd([*own_chats(folder), *retention_chats(folder)])
+
+
+def cost_chats(folder: Path) -> list[WriteCase]:
+    """Long chats upon a large memory, put together from ours."""
+    return cost([*own_chats(folder), *retention_chats(folder)])
+
+
 def own_case(row: dict[str, Any], name: str, chains_on: str | None = None) -> WriteCase:
     """A row of our texts as a case."""
-    gold = tuple(Gold(fact["fact"], fact["kind"], tuple(fact["keys"])) for fact in row["gold"])
+    gold = tuple(
+        Gold(fact["fact"], fact["kind"], tuple(fact["keys"]), section=fact.get("section", "")) for fact in row["gold"]
+    )
     new = [_new_value(old, row) if row.get("change") else None for old in row["stale"]]
     stale = [
         Stale(old["old"], tuple(old["keys"]), index is not None) for old, index in zip(row["stale"], new, strict=True)
@@ -162,6 +176,8 @@ SETS: dict[str, CaseSet] = {
     for found in (
         CaseSet("own", 1, "our own text, Apache-2.0", own_chats, own=True),
         CaseSet("retention", 1, "our own text, Apache-2.0", retention_chats, own=True),
+        CaseSet("crowd", 1, "our own text, Apache-2.0", crowd_chats, own=True),
+        CaseSet("cost", 1, "our own text, Apache-2.0", cost_chats, own=True),
         CaseSet("memoryctrl", 1, "MIT (YnezT0311/pros_2026_mem_follow)", partial(memoryctrl, personas=(0, 1))),
         CaseSet("personamem_v1", 1, "MIT (bowen-upenn, PersonaMem v1, rebuilt)", personamem_v1),
         CaseSet("locomo", 1, "CC BY-NC 4.0 (snap-research/locomo)", partial(locomo, conversations=2)),

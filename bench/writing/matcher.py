@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .values import Gold, Stale, ThirdParty, Trap
 
@@ -197,6 +198,7 @@ def names_person(text: str) -> bool:
     return any(word in _PERSONS for word in _WORD.findall(plain(text)))
 
 
+@lru_cache(maxsize=1 << 16)  # long chains compare the same few texts again and again
 def plain(text: str) -> str:
     """Lower case without accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))

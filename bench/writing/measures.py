@@ -7,7 +7,7 @@ have the denominator 0.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,15 @@ def _language(row: Row, verdicts: Verdicts) -> Counted:
     return counts["right"], counts["right"] + counts["other"]
 
 
+def _of_lines(name: str) -> Callable[[Row, Verdicts], Counted]:
+    """A number of added lines; rows from before it was counted say nothing."""
+    return lambda row, verdicts: (row[name], row["lines_added"]) if name in row else (0, 0)
+
+
+def _size(name: str) -> Callable[[Row, Verdicts], Counted]:
+    return lambda row, verdicts: (row.get(name, 0), float(name in row))
+
+
 def _mean(of: Callable[[Row], float]) -> Callable[[Row, Verdicts], Counted]:
     return lambda row, verdicts: (of(row), 1)
 
@@ -92,6 +101,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("judged_trivial", "trivial", _judged("trivial")),
     Measure("third_party_stored", "another's as user's", _traps("third_party")),
     Measure("questions_stored", "questions as likes", _traps("question", "hypothetical")),
+    Measure("third_party_lines", "third-party lines of all added lines", _of_lines("third_party_lines")),
+    Measure("question_lines", "question lines of all added lines", _of_lines("question_lines")),
     Measure("other_traps_stored", "other traps", _traps("task", "role_play", "negated")),
     Measure("stale_gone", "stale gone", _stale(True)),
     Measure("forgotten_gone", "forgotten gone", _stale(False)),
@@ -110,6 +121,27 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure("tokens_out", "tokens out", _mean(lambda row: row["output_tokens"]), share=False, digits=0),
 )
+
+_BY_NAME = {measure.name: measure for measure in MEASURES}
+ALL_TRAPS = Measure("traps", "traps", _traps("third_party", "question", "hypothetical", "task", "role_play", "negated"))
+COST: tuple[Measure, ...] = (
+    Measure("chat_tokens", "chat tokens", _size("chat_tokens"), share=False, digits=0),
+    Measure("memory_tokens_before", "memory tokens before", _size("memory_tokens_before"), share=False, digits=0),
+    Measure("memory_tokens", "memory tokens after", _size("memory_tokens"), share=False, digits=0),
+    *(_BY_NAME[name] for name in ("seconds", "tokens_computed", "tokens_out", "explicit_recall", "implied_recall")),
+)
+"""What an update costs, beside what it is worth."""
+STEPS: tuple[Measure, ...] = (
+    *(_BY_NAME[name] for name in ("explicit_recall", "implied_recall")),
+    ALL_TRAPS,
+    *(_BY_NAME[name] for name in ("stale_gone", "lines_added", "seconds")),
+)
+"""What is compared between a policy and itself without a step."""
+
+
+def total(rows: Iterable[Row], measure: Measure) -> float | None:
+    """The measure over the rows, without an interval; None where there is nothing to count. Needs no verdicts."""
+    return _ratio([measure.count(row, Verdicts()) for row in rows])
 
 
 def estimates(rows: Sequence[Row], verdicts: Verdicts, measures: Sequence[Measure] = MEASURES) -> dict[str, Estimate]:

@@ -10,13 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .crowd_report import crowd_table, crowded
 from .judging import Verdicts
-from .measures import MEASURES, Estimate, Measure, estimates
+from .measures import COST, MEASURES, Estimate, Measure, estimates
+from .rows import RUN
+from .steps import steps, steps_table
+from .tables import run_name, table
 
 Row = Mapping[str, Any]
-RUN = ("policy", "variant", "model", "model_digest", "prompt_digest", "code_digest", "matcher")
 SLICED = ("explicit_recall", "implied_recall", "unsupported", "stale_gone", "right_language", "lines_added")
 """What is shown by language and style, where groups are small."""
+
+STEPS_LEGEND = "In brackets: the difference to the whole policy, over the chats that both have."
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        variant = f" {self.run['variant']}" if self.run["variant"] else ""
-        return f"{self.run['policy']}{variant}, {self.run['model']} ({self.run['code_digest'][:6]})"
+        return run_name(self.run)
 
 
 def build(rows: Iterable[Row], verdicts: Verdicts | None = None) -> dict[str, Any]:
@@ -44,6 +48,9 @@ def build(rows: Iterable[Row], verdicts: Verdicts | None = None) -> dict[str, An
         "by_language": [_plain(group) for group in groups(known, judged, "language")],
         "by_style": [_plain(group) for group in groups(known, judged, "style")],
         "retention": retention(known),
+        "crowd": crowded(known),
+        "cost": costs(known),
+        "steps": steps(known),
         "judged_twice": judged.judged_twice,
         "disagreements": judged.disagreements,
     }
@@ -53,20 +60,34 @@ def _plain(group: Group) -> dict[str, Any]:
     return asdict(group) | {"name": group.name}
 
 
-def groups(rows: Sequence[Row], verdicts: Verdicts, part: str = "") -> list[Group]:
+def groups(
+    rows: Sequence[Row], verdicts: Verdicts, part: str = "", measures: Sequence[Measure] = MEASURES
+) -> list[Group]:
     """Rows by set, split and run, and by the field `part` if it is given."""
     found: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         key = (row["set"], row["split"], str(row.get(part, "")), *(str(row[name]) for name in RUN))
         found.setdefault(key, []).append(row)
     return [
-        Group(key[0], key[1], {name: members[0][name] for name in RUN}, key[2], len(members), _all(members, verdicts))
+        Group(
+            key[0],
+            key[1],
+            {name: members[0][name] for name in RUN},
+            key[2],
+            len(members),
+            estimates(members, verdicts, measures),
+        )
         for key, members in sorted(found.items())
     ]
 
 
-def _all(rows: Sequence[Row], verdicts: Verdicts) -> dict[str, Estimate]:
-    return estimates(rows, verdicts)
+def costs(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each run of the set `cost`: what an update costs, and what is learned."""
+    return [_plain(group) for group in _cost_groups(rows)]
+
+
+def _cost_groups(rows: Sequence[Row]) -> list[Group]:
+    return groups([row for row in rows if row["set"] == "cost"], Verdicts(), measures=COST)
 
 
 def retention(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -114,10 +135,16 @@ def markdown(rows: Iterable[Row], verdicts: Verdicts | None = None) -> str:
         parts += [f"## {name}, {split}", _table(members, MEASURES, "run", lambda group: group.name)]
     if retained := retention(known):
         parts += ["## What stays", _retention_table(retained)]
+    if crowds := crowded(known):
+        parts += ["## What stays in a crowd", crowd_table(crowds)]
+    if costly := _cost_groups(known):
+        parts += ["## What an update costs", _table(costly, COST, "run", lambda group: group.name)]
     sliced = [measure for measure in MEASURES if measure.name in SLICED]
     for field, title in (("language", "By language"), ("style", "By style")):
         members = groups(known, judged, field)
         parts += [f"## {title}", _table(members, sliced, f"set, {field}, run", _sliced_name)]
+    if compared := steps(known):
+        parts += ["## What each step buys", STEPS_LEGEND, steps_table(compared)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -135,8 +162,7 @@ def _table(members: Sequence[Group], measures: Sequence[Measure], heading: str, 
     shown = [one for one in measures if one.name == "unsupported" or any(group.found[one.name].of for group in members)]
     head = [heading, "chats", *(measure.title for measure in shown)]
     body = [[name(group), str(group.chats), *(_cell(group.found[one.name], one) for one in shown)] for group in members]
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(head, body)
 
 
 def _cell(found: Estimate, measure: Measure) -> str:
@@ -163,4 +189,4 @@ def _retention_table(retained: Sequence[Mapping[str, Any]]) -> str:
                 f"{hidden['learned']} of {hidden['facts']}",
             ]
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])
+    return table(head, body)

@@ -13,6 +13,9 @@ from edgemem.errors import InvalidInput, StoreWriteFailed
 KEY = ("set", "set_version", "case", "policy", "variant", "model_digest", "prompt_digest", "code_digest", "matcher")
 """What makes two rows the same measurement."""
 
+RUN = ("policy", "variant", "model", "model_digest", "prompt_digest", "code_digest", "matcher")
+"""What makes two rows the same run."""
+
 Row = dict[str, Any]
 RowKey = tuple[str, ...]
 

@@ -28,7 +28,7 @@ from .judging import line_digest
 from .matcher import MATCHER_VERSION
 from .naive import remember_naively
 from .rows import Row, append_object, key_of, lines_file, read_rows
-from .scoring import added_lines, kept, score
+from .scoring import added_lines, asked, kept, score
 from .values import Gold, WriteCase
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ def run_cases(setup: Setup, cases: Sequence[WriteCase], rows: Path, limit: int |
     chains = Chains(rows.with_name(rows.name + ".homes"), key_of(head(setup, None)))
     continued = {case.chains_on for case in cases}
     todo = [case for case in cases if key_of(head(setup, case)) not in there]
+    for case in cases:
+        if case not in todo:  # a kill between a row and the tidying after it leaves a home behind
+            chains.done(case, case.id in continued)
     todo = todo[:limit]
     for number, case in enumerate(todo, 1):
         goes_on = case.id in continued
@@ -150,11 +153,13 @@ def run_case(
         assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache)
         _remembered_before(assistant, case)
         before = _texts(assistant)
+        sizes = _sizes(assistant, case)
         _journal(assistant, case)
         report = remember_naively(assistant) if setup.policy == "naive" else assistant.remember()
         after = _texts(assistant)
-        row = head(setup, case) | _labels(case) | score(case, before, after) | _cost(setup, report)
+        row = head(setup, case) | _labels(case) | score(case, before, after) | sizes | _cost(setup, report)
     row |= {"earlier": kept(earlier, after)} if case.chains_on else {}
+    row |= {"asks": asked(case.asks, earlier, before)} if case.asks else {}
     added = added_lines(before, after)
     row |= {"added": [line_digest(text) for text in added]}
     refused = [one for revision in report.revisions for one in revision.rejected]
@@ -184,6 +189,14 @@ def _journal(assistant: Assistant, case: WriteCase) -> None:
 
 def _texts(assistant: Assistant) -> tuple[str, ...]:
     return tuple(line.text for line in assistant.store.read().lines)
+
+
+def _sizes(assistant: Assistant, case: WriteCase) -> Row:
+    """What an update has to read, in the model's tokens."""
+    return {
+        "chat_tokens": sum(assistant.engine.count(text) for _, text in case.turns),
+        "memory_tokens_before": assistant.memory_tokens(),
+    }
 
 
 def _labels(case: WriteCase) -> Row:

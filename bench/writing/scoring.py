@@ -7,7 +7,7 @@ from typing import Any
 
 from .language import guess_language
 from .matcher import can_be_mistaken, is_stale, is_third_party, recalled, springs
-from .values import Gold, WriteCase
+from .values import Asked, Gold, TrapKind, WriteCase
 
 
 def added_lines(before: Iterable[str], after: Iterable[str]) -> list[str]:
@@ -44,9 +44,20 @@ def score(case: WriteCase, before: Sequence[str], after: Sequence[str]) -> dict[
         "traps": [{"kind": trap.kind, "stored": any(springs(trap, line) for line in added)} for trap in case.traps],
         "stale": stale,
         "lines_added": len(added),
+        "third_party_lines": sum(_is_anothers(case, line) for line in added),
+        "question_lines": sum(_springs_any(case, line, "question", "hypothetical") for line in added),
         "lines_after": len(after),
         "languages": languages(added, case.language),
     }
+
+
+def _is_anothers(case: WriteCase, line: str) -> bool:
+    told = any(is_third_party(fact, line) for fact in case.third_party if can_be_mistaken(fact))
+    return told or _springs_any(case, line, "third_party")
+
+
+def _springs_any(case: WriteCase, line: str, *kinds: TrapKind) -> bool:
+    return any(springs(trap, line) for trap in case.traps if trap.kind in kinds)
 
 
 def languages(lines: Iterable[str], wanted: str) -> dict[str, int]:
@@ -62,3 +73,13 @@ def kept(earlier: Sequence[tuple[WriteCase, int, Gold]], after: Sequence[str]) -
         {"fact": f"{case.id}.{index}", "hidden": case.hidden, "style": case.style, "found": recalled(gold, after)}
         for case, index, gold in earlier
     ]
+
+
+def asked(asks: Asked, earlier: Sequence[tuple[WriteCase, int, Gold]], before: Sequence[str]) -> dict[str, Any]:
+    """Whether the memory said what a chat asks for when it was asked, and the facts that stand beside it."""
+    facts = {f"{case.id}.{index}": gold for case, index, gold in earlier}
+    return {
+        "fact": asks.fact,
+        "known": recalled(facts[asks.fact], before),
+        "others": [{"fact": name, "known": recalled(facts[name], before)} for name in asks.others],
+    }

@@ -16,13 +16,14 @@ TrapKind = Literal["question", "hypothetical", "role_play", "negated", "third_pa
 class Gold:
     """A fact that the chat tells about the user. `keys` may be empty: then words decide (see `matcher`).
 
-    `names` are the user's own names, which no memory line need repeat.
+    `names` are the user's own names, which no memory line need repeat. `section` is where our own texts put it.
     """
 
     fact: str
     kind: GoldKind
     keys: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,17 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A chat asks for an earlier fact. Facts are named `case.index`.
+
+    `others` are facts of about the same age that nobody ever asks for; named where the fact is asked for first.
+    """
+
+    fact: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WriteCase:
     """One chat to learn from. `time` is aware; `turns` are (role, text).
 
@@ -82,3 +94,4 @@ class WriteCase:
     own: bool = False
     replaced: tuple[int, ...] = ()
     """Indices of the gold facts that are the new value of a change."""
+    asks: Asked | None = None
