@@ -11,17 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgemem.memory import wording
+from edgemem.memory.splitting import split, without_code
 from edgemem.values import Turn
 
 MIN_WORDS, MAX_CHARS = 2, 240
 
-_BREAK = re.compile(r"(?<=[.!?…])(?:[\"”»)’']+)?\s+(?=\S)|(?<=[;:])\s+|\n+")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|st|prof|bzw|ca|z\. ?b|usw|nr|sr|sra|srta|mme|p\. ?ex|e\.g|i\.e)|\b\w|\d)\.$", re.I
-)
 _SYMBOLS = re.compile(r"[<>{}=|\\]|\w\(|\w_\w|\w\[|https?:")
 _QUOTATION = re.compile(r"[\"“”„«][^\"“”„«»]+[\"“”»]?")
-_CODE = re.compile(r"```.*?(?:```|$)|^(?: {4}|\t).*$", re.DOTALL | re.MULTILINE)
 _QUOTES = '"“”„«»'
 
 
@@ -32,7 +28,8 @@ class Sentence:
     The marks: `quoted` stands in quotation marks or in a text to work on, `asks` is a question, `orders` a task,
     `imagines` hypothetical or role play, `forgets` asks to forget, `near_forget` stands beside such a request, `mine`
     has a word for the speaker, `kin` names somebody of the speaker's, `plain` is said as people say who they are
-    (name, home, work, health, taste), `style` says how to be answered, `keep` asks to remember, `changes` has a word that comes with a change.
+    (name, home, work, health, taste), `style` says how to be answered, `keep` asks to remember, `changes` has a word
+    that comes with a change.
     """
 
     turn: Turn
@@ -76,26 +73,31 @@ def sentences_of(turns: Sequence[Turn]) -> list[Sentence]:
     playing = False
     for turn in turns:
         if turn.role == "user":
-            playing = playing or wording.ROLE_PLAY.search(turn.text) is not None
-            found += _of_message(turn, playing)
+            playing = playing or _begins_a_game(turn.text)
+            marked = list(_of_message(turn, playing))
+            forgets = any(one.forgets and one.is_statement for one in marked)
+            found += (replace(one, near_forget=True) if forgets and not one.forgets else one for one in marked)
     return found
+
+
+def _begins_a_game(text: str) -> bool:
+    return wording.ROLE_PLAY.search(wording.NOT_ROLE_PLAY.sub(" ", text[:MAX_CHARS])) is not None
 
 
 def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
     before, inside, material = "", False, False
-    forgets = wording.FORGET.search(turn.text) is not None
-    for text in split(_CODE.sub("\n", turn.text)):
+    for text in split(without_code(turn.text)):
         marks = sum(text.count(mark) for mark in _QUOTES)
         quoted = inside or material or text[0] in _QUOTES or _mostly_quotation(text)
         inside ^= marks % 2 == 1
         orders = wording.ORDER.search(text) is not None
         if _readable(text):
             marked = _marked(turn, text, before, quoted=quoted, orders=orders, imagines=playing)
-            yield replace(marked, near_forget=forgets and not marked.forgets)
+            yield marked
             if marked.forgets and (rest := _after_forgetting(text)):
                 yield _marked(turn, rest, "", quoted=quoted, orders=False, imagines=playing)
         material = material or (orders and text.endswith(":"))
-        before = text
+        before = text if len(text) <= MAX_CHARS else ""
 
 
 def _readable(text: str) -> bool:
@@ -114,34 +116,23 @@ def _after_forgetting(text: str) -> str:
     return rest.strip() if len(rest.split()) > MIN_WORDS and wording.MINE.search(rest) else ""
 
 
-def split(text: str) -> list[str]:
-    """Sentences of a text: at full stops, question and exclamation marks, colons, semicolons and line ends."""
-    parts: list[str] = []
-    for part in _BREAK.split(text):
-        part = " ".join((part or "").split())
-        if parts and _ABBREVIATION.search(parts[-1]) and part and not part[0].isupper():
-            parts[-1] += f" {part}"
-        elif part:
-            parts.append(part)
-    return parts
-
-
 def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, imagines: bool) -> Sentence:
-    def has(pattern: re.Pattern[str]) -> bool:
-        return pattern.search(text) is not None
+    def has(pattern: re.Pattern[str], but: re.Pattern[str] | None = None) -> bool:
+        """Whether the pattern is in the text, where the phrases of `but` do not count."""
+        return pattern.search(but.sub(" ", text) if but else text) is not None
 
     return Sentence(
         turn,
         text,
         before,
         quoted=quoted,
-        asks=text.endswith("?") or has(wording.QUESTION),
+        asks=text.endswith("?") or "¿" in text or has(wording.QUESTION),
         orders=orders,
         imagines=imagines or has(wording.IMAGINED),
-        forgets=has(wording.FORGET),
-        mine=wording.MINE.search(wording.FOR_ME.sub("", text)) is not None,
+        forgets=has(wording.FORGET, but=wording.NOT_FORGETTING),
+        mine=has(wording.MINE, but=wording.FOR_ME),
         kin=has(wording.KIN),
-        plain=has(wording.PLAIN),
+        plain=has(wording.PLAIN, but=wording.NOT_PLAIN),
         style=has(wording.STYLE),
         keep=has(wording.KEEP),
         changes=has(wording.CHANGE),

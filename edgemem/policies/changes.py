@@ -79,7 +79,9 @@ def _who(text: str) -> set[str]:
     people = {stem for found in wording.PERSON.finditer(text) for stem in all_stems(found.group())}
     if not people or people >= content_words(text):
         return set()
-    return people | (set() if wording.GERMAN.search(text) else names_in(text))  # in German every noun has a capital
+    return people | (
+        set() if wording.CAPITAL_NOUNS.search(text) else names_in(text)
+    )  # in German every noun has a capital
 
 
 def topics(text: str) -> set[str]:

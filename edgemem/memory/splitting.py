@@ -1,0 +1,43 @@
+"""Where the sentences of a chat message begin and end. Pure; linear in the length of the text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from edgemem.memory import wording
+
+_BREAK = re.compile(r"(?<=[.!?…])(?:[\"”»)’']+)?\s+(?=\S)|(?<=[;:])\s+|\n+")
+_CODE = re.compile(r"```.*?(?:```|\Z)|^(?: {4}|\t)[^\n]*$", re.DOTALL | re.MULTILINE)
+_TAIL = 24
+"""Letters before a full stop that are looked at for an abbreviation."""
+
+
+def without_code(text: str) -> str:
+    """A text without its blocks of code, fenced or indented."""
+    return _CODE.sub("\n", text)
+
+
+def split(text: str) -> list[str]:
+    """Sentences of a text: at full stops, question and exclamation marks, colons, semicolons and line ends."""
+    sentences: list[str] = []
+    open_parts: list[str] = []
+    for raw in _BREAK.split(unicodedata.normalize("NFC", text)):
+        part = " ".join(raw.split())
+        if not part:
+            continue
+        if open_parts and not _goes_on(open_parts[-1], part):
+            sentences.append(" ".join(open_parts))
+            open_parts = []
+        open_parts.append(part)
+    return [*sentences, " ".join(open_parts)] if open_parts else sentences
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """Whether the full stop between two parts ends no sentence: `Mr. Okafor`, `ca. zwei Stunden`, `3. mai`."""
+    tail = before[-_TAIL:]
+    if not tail.endswith("."):
+        return False
+    if wording.TITLE.search(tail):
+        return True
+    return not after[0].isupper() and wording.ABBREVIATION.search(tail) is not None
