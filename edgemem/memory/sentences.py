@@ -74,35 +74,35 @@ def sentences_of(turns: Sequence[Turn]) -> list[Sentence]:
     for turn in turns:
         if turn.role == "user":
             playing = playing or _begins_a_game(turn.text)
-            marked = list(_of_message(turn, playing))
-            forgets = any(one.forgets and one.is_statement for one in marked)
-            found += (replace(one, near_forget=True) if forgets and not one.forgets else one for one in marked)
+            found += _of_message(turn, playing)
     return found
 
 
 def _begins_a_game(text: str) -> bool:
-    return wording.ROLE_PLAY.search(wording.NOT_ROLE_PLAY.sub(" ", text[:MAX_CHARS])) is not None
+    return _has(text[:MAX_CHARS], wording.ROLE_PLAY, but=wording.NOT_ROLE_PLAY)
 
 
 def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
     before, inside, material = "", False, False
+    forgets = _has(turn.text, wording.FORGET, wording.NOT_FORGETTING)
     for text in split(without_code(turn.text)):
         marks = sum(text.count(mark) for mark in _QUOTES)
         quoted = inside or material or text[0] in _QUOTES or _mostly_quotation(text)
         inside ^= marks % 2 == 1
-        orders = wording.ORDER.search(text) is not None
+        to_work_on = _has(text, wording.ORDER)
         if _readable(text):
+            orders = to_work_on or _has(text, wording.NEED)
             marked = _marked(turn, text, before, quoted=quoted, orders=orders, imagines=playing)
-            yield marked
+            yield replace(marked, near_forget=forgets and not marked.forgets)
             if marked.forgets and (rest := _after_forgetting(text)):
                 yield _marked(turn, rest, "", quoted=quoted, orders=False, imagines=playing)
-        material = material or (orders and text.endswith(":"))
+        material = material or (to_work_on and text.endswith(":"))
         before = text if len(text) <= MAX_CHARS else ""
 
 
 def _readable(text: str) -> bool:
     letters = sum(map(str.isalpha, text))
-    fits = MIN_WORDS <= len(text.split()) and len(text) <= MAX_CHARS
+    fits = len(text.split()) >= MIN_WORDS and len(text) <= MAX_CHARS
     return fits and letters * 2 > len(text) and _SYMBOLS.search(text) is None
 
 
@@ -116,26 +116,27 @@ def _after_forgetting(text: str) -> str:
     return rest.strip() if len(rest.split()) > MIN_WORDS and wording.MINE.search(rest) else ""
 
 
-def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, imagines: bool) -> Sentence:
-    def has(pattern: re.Pattern[str], but: re.Pattern[str] | None = None) -> bool:
-        """Whether the pattern is in the text, where the phrases of `but` do not count."""
-        return pattern.search(but.sub(" ", text) if but else text) is not None
+def _has(text: str, pattern: re.Pattern[str], but: re.Pattern[str] | None = None) -> bool:
+    """Whether the pattern is in the text, where the phrases of `but` do not count."""
+    return pattern.search(but.sub(" ", text) if but else text) is not None
 
+
+def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, imagines: bool) -> Sentence:
     return Sentence(
         turn,
         text,
         before,
         quoted=quoted,
-        asks=text.endswith("?") or "¿" in text or has(wording.QUESTION),
+        asks=text.endswith("?") or "¿" in text or _has(text, wording.QUESTION),
         orders=orders,
-        imagines=imagines or has(wording.IMAGINED),
-        forgets=has(wording.FORGET, but=wording.NOT_FORGETTING),
-        mine=has(wording.MINE, but=wording.FOR_ME),
-        kin=has(wording.KIN),
-        plain=has(wording.PLAIN, but=wording.NOT_PLAIN),
-        style=has(wording.STYLE),
-        keep=has(wording.KEEP),
-        changes=has(wording.CHANGE),
+        imagines=imagines or _has(text, wording.IMAGINED),
+        forgets=_has(text, wording.FORGET, but=wording.NOT_FORGETTING),
+        mine=_has(text, wording.MINE, but=wording.FOR_ME),
+        kin=_has(text, wording.KIN),
+        plain=_has(text, wording.PLAIN, but=wording.NOT_PLAIN),
+        style=_has(text, wording.STYLE),
+        keep=_has(text, wording.KEEP),
+        changes=_has(text, wording.CHANGE),
     )
 
 

@@ -20,6 +20,7 @@ PERSON: re.Pattern[str]
 KIN: re.Pattern[str]
 FOR_ME: re.Pattern[str]
 ORDER: re.Pattern[str]
+NEED: re.Pattern[str]
 QUESTION: re.Pattern[str]
 IMAGINED: re.Pattern[str]
 ROLE_PLAY: re.Pattern[str]
@@ -79,7 +80,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _any(phrases: str) -> re.Pattern[str]:
-    return _compiled(rf"(?<!\w)(?:{phrases})(?!\w)")
+    return _compiled(rf"(?<!\w)(?=\w)(?:{phrases})(?!\w)")
 
 
 def _first(key: str) -> re.Pattern[str]:
@@ -105,6 +106,7 @@ def _lead_in() -> re.Pattern[str]:
 _MAKERS: dict[str, Any] = {
     "KIN": _kin,
     "ORDER": lambda: _first("order"),
+    "NEED": lambda: _first("need"),
     "QUESTION": lambda: _first("question"),
     "ROLE_PLAY": lambda: _compiled(rf"^\W*+(?:{_phrases('role_play')})(?!\w)"),
     "PRONOUN": lambda: _compiled(rf"(?:{_phrases('pronoun')})(?:['’](?:s|re|ve|d|ll))?(?!\w)"),

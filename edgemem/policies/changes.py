@@ -17,7 +17,8 @@ from edgemem.policies.examples import margins, opened
 from edgemem.values import Line, Stats
 
 CHANGED_LOG_ODDS = -0.2
-"""A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed` replaces it."""
+"""A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed`
+replaces it."""
 NEAR = 0.2  # nearness of a line that is worth a look
 HEAD_WORDS = 3
 LINES_PER_SENTENCE = 3
