@@ -7,7 +7,10 @@ import unicodedata
 
 from edgemem.memory import wording
 
-_BREAK = re.compile(r"(?<=[.!?…])(?:[\"”»)’']+)?\s+(?=\S)|(?<=[;:])\s+|\n+")
+_CLOSING = "\"”“»«)’'"
+_BREAK = re.compile(
+    rf"(?<=[.!?…])\s+(?=[^\s»])|(?<=[.!?…][{_CLOSING}])\s+(?=\S)|(?<=[.!?…]\s»)\s+(?=\S)|(?<=[;:])\s+(?=[^\s»])|\n+"
+)
 _CODE = re.compile(r"```.*?(?:```|\Z)|^(?: {4}|\t)[^\n]*$", re.DOTALL | re.MULTILINE)
 _TAIL = 24
 """Letters before a full stop that are looked at for an abbreviation."""

@@ -53,7 +53,7 @@ _WITHOUT_ACCENTS = str.maketrans(
 
 def __getattr__(name: str) -> Any:
     """The patterns named above, each made at its first use (PEP 562)."""
-    if name not in __annotations__:
+    if not name.isupper() or (name not in _MAKERS and name.lower() not in phrases_of("en")):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = _MAKERS[name]() if name in _MAKERS else _any(_phrases(name.lower()))
     return globals().setdefault(name, value)
