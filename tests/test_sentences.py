@@ -84,7 +84,8 @@ def test_only_the_users_turns_are_read() -> None:
 
 
 MARKS = [
-    ("asks", ["where is my train", "And how does it work", "Is there a bus", "wo ist der Bahnhof", "¿Hay pan?", "qué hora es"]),
+    ("asks", ["where is my train", "And how does it work", "Is there a bus"]),
+    ("asks", ["wo ist der Bahnhof", "¿Hay pan?", "qué hora es"]),
     ("asks", ["où est la gare", "as-tu une recette", "est-ce que ça va"]),
     ("orders", ["Write a poem", "please shorten this", "Schreib ein Gedicht", "Escribe un poema", "Écris un poème"]),
     ("orders", ["I need a title", "Il me faut un titre"]),
@@ -102,7 +103,7 @@ OTHERWISE = [
     ("asks", ["When I was small we rowed", "Wie gesagt, ich rudere", "Que me mudo a Vigo"]),
     ("asks", ["Quand j'étais petite, on ramait"]),
     ("orders", ["My plan is simple", "Ich schreibe gern", "Mi hermana escribe", "Ma sœur écrit"]),
-    ("forgets", ["Don't forget my birthday", "Don’t forget that I row", "I always forget my keys", "Vergiss nicht, dass"]),
+    ("forgets", ["Don't forget my birthday", "Don’t forget that I row", "I always forget my keys"]),
     ("forgets", ["No olvides que remo", "Se me olvida todo", "N'oublie pas que je rame", "J'oublie toujours mes clés"]),
     ("mine", ["Give me a title", "Gib mir einen Titel", "Dame un título", "Donne-moi un titre"]),
     ("kin", ["The chat was long", "The mere idea is silly"]),
