@@ -21,7 +21,6 @@ from edgemem.values import Line, Operation, Turn
 SAID = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
 FAR = 50.0  # log-odds that no wording outweighs
 
-LATER = pytest.mark.xfail(strict=True, reason="the marks of a sentence do not tell this yet")
 
 Scores = Callable[[str, str], float]
 
@@ -155,7 +154,7 @@ def test_what_is_said_twice_is_noted_once() -> None:
         pytest.param("Où habite ma sœur ?", id="French question"),
         pytest.param('Translate "I am a nurse and live in Bergen."', id="quotation"),
         pytest.param("    I live in Bergen now", id="code"),
-        pytest.param("```\nI live in Bergen now\n```", id="fenced code", marks=LATER),
+        pytest.param("```\nI live in Bergen now\n```", id="fenced code"),
         pytest.param("Suppose I lived in Bergen.", id="hypothetical"),
         pytest.param("If I were a nurse, I'd live in Bergen.", id="wish"),
         pytest.param("Angenommen, ich wohne in Bergen.", id="German hypothetical"),
@@ -277,8 +276,8 @@ def test_a_request_to_forget_deletes_the_line_and_is_itself_not_stored(said: str
 @pytest.mark.parametrize(
     "said",
     [
-        pytest.param("Please don't forget that I'm allergic to nuts.", marks=LATER),
-        pytest.param("No olvides que soy alérgica a las nueces.", marks=LATER),
+        pytest.param("Please don't forget that I'm allergic to nuts."),
+        pytest.param("No olvides que soy alérgica a las nueces."),
         "Vergiss nicht, dass ich gegen Nüsse allergisch bin.",
         "N'oublie pas que je suis allergique aux noix.",
     ],

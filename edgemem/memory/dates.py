@@ -57,13 +57,16 @@ _STEP = {"next": 1, "last": -1, "this": 0}
 _CALENDAR = re.compile(
     rf"(?<![\w-])(?:(?P<day>\d{{1,2}})(?:st|nd|rd|th|\.|er)? (?:of |de )?(?P<month>{_MONTH})"
     rf"|(?P<first>{_MONTH}) (?P<th>\d{{1,2}})(?:st|nd|rd|th)?"
-    rf"|(?P<within>\b(?:in|im|en|since|seit|desde|depuis|until|till|bis|hasta|jusqu['’]en|from|ab) (?P<alone>{_MONTH})))"
+    r"|(?P<within>\b(?:in|im|en|since|seit|desde|depuis|until|till|bis|hasta|jusqu['’]en|from|ab)"
+    rf" (?P<alone>{_MONTH})))"
     rf"(?! ?,? ?(?:de )?(?:19|20)\d\d)(?![\w-])",
     re.IGNORECASE,
 )
 _PAST = re.compile(
-    r"(?<!\w)(?:since|was|were|had|went|got|did|came|met|\w{2,}ed|ago|seit|war\w*|wurde\w*|hatte\w*|ge\w{2,}t|ist ge\w+|kam|ging"
-    r"|desde|fui|fue|era|estuve|hemos|h[ae] \w+[aiíd]o|\w+[éó]|depuis|étai\w+|ai \w+[éiu]s?|suis \w+[éiu]e?s?|avai\w+)(?!\w)",
+    r"(?<!\w)(?:since|was|were|had|went|got|did|came|met|\w{2,}ed|ago"
+    r"|seit|war\w*|wurde\w*|hatte\w*|ge\w{2,}t|ist ge\w+|kam|ging"
+    r"|desde|fui|fue|era|estuve|hemos|h[ae] \w+[aiíd]o|\w+[éó]"
+    r"|depuis|étai\w+|ai \w+[éiu]s?|suis \w+[éiu]e?s?|avai\w+)(?!\w)",
     re.IGNORECASE,
 )
 """Words that put a sentence in the past, roughly."""

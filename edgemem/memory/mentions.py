@@ -28,7 +28,7 @@ def mentions(lines: Sequence[Line], turns: Iterable[Turn]) -> list[tuple[int, in
 
 
 def nearness(line: str, said: set[str]) -> float:
-    """How much of what a line says stands in `said` (stems of content words), 0 to 1. Who it is about does not count."""
+    """How much of what a line says stands in `said` (stems of content words), 0 to 1; who it is about aside."""
     return _Told(line).nearness(said)
 
 
@@ -50,4 +50,6 @@ def _who(text: str) -> set[str]:
     people = {stem for found in wording.PERSON.finditer(text) for stem in all_stems(found.group())}
     if not people or people >= content_words(text):
         return set()
-    return people | (set() if wording.GERMAN.search(text) else names_in(text))  # in German every noun has a capital
+    return people | (
+        set() if wording.CAPITAL_NOUNS.search(text) else names_in(text)
+    )  # in German every noun has a capital

@@ -11,17 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgemem.memory import wording
+from edgemem.memory.splitting import split, without_code
 from edgemem.values import Turn
 
-MIN_WORDS, MAX_CHARS = 2, 240
+MIN_WORDS, MAX_CHARS = 2, 300
+TOLD_WORDS = 3  # a statement in front of a question has more
 
-_BREAK = re.compile(r"(?<=[.!?…])(?:[\"”»)’']+)?\s+(?=\S)|(?<=[;:])\s+|\n+")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|st|prof|bzw|ca|z\. ?b|usw|nr|sr|sra|srta|mme|p\. ?ex|e\.g|i\.e)|\b\w|\d)\.$", re.I
-)
 _SYMBOLS = re.compile(r"[<>{}=|\\]|\w\(|\w_\w|\w\[|https?:")
 _QUOTATION = re.compile(r"[\"“”„«][^\"“”„«»]+[\"“”»]?")
-_CODE = re.compile(r"```.*?(?:```|$)|^(?: {4}|\t).*$", re.DOTALL | re.MULTILINE)
 _QUOTES = '"“”„«»'
 
 
@@ -32,7 +29,8 @@ class Sentence:
     The marks: `quoted` stands in quotation marks or in a text to work on, `asks` is a question, `orders` a task,
     `imagines` hypothetical or role play, `forgets` asks to forget, `near_forget` stands beside such a request, `mine`
     has a word for the speaker, `kin` names somebody of the speaker's, `plain` is said as people say who they are
-    (name, home, work, health, taste), `style` says how to be answered, `keep` asks to remember, `changes` has a word that comes with a change.
+    (name, home, work, health, taste), `style` says how to be answered, `keep` asks to remember, `changes` has a word
+    that comes with a change.
     """
 
     turn: Turn
@@ -51,20 +49,18 @@ class Sentence:
     keep: bool = False
     changes: bool = False
 
-    @property
-    def is_statement(self) -> bool:
-        """Whether the user says this of the world: not quoted, asked or imagined."""
-        return not (self.quoted or self.imagines or self.asks)
-
     def prior(self) -> float | None:
         """Log-odds, from the wording alone, that this tells something lasting about the user; None: it cannot.
 
         Weights of a logistic regression on the half of our own chats that is there for tuning (docs/log.md,
-        2026-11-24), rounded.
+        2026-11-24), rounded. A question counts only where it says how to be answered,
+        or asks for something for the user's own people (`Can you find a book for my son, who is six?`).
         """
-        if self.quoted or self.imagines or self.forgets or (self.asks and not self.style):
+        asked_for = self.style or (self.orders and self.kin)
+        if self.quoted or self.imagines or self.forgets or (self.asks and not asked_for):
             return None
-        odds = -1.4 + 0.07 * min(20, len(self.text.split()))
+        personal = self.mine or self.kin or self.plain or self.style or self.keep
+        odds = -1.4 + (0.07 * min(20, len(self.text.split())) if personal else 0.2)
         odds += 0.7 * self.mine + 0.3 * self.kin + 0.5 * self.plain + 1.1 * self.style + 2.0 * self.keep
         odds -= 1.0 * self.near_forget + 1.0 * (self.orders and not self.mine and not self.style)
         return odds - 1.0 * self.asks
@@ -76,26 +72,43 @@ def sentences_of(turns: Sequence[Turn]) -> list[Sentence]:
     playing = False
     for turn in turns:
         if turn.role == "user":
-            playing = playing or wording.ROLE_PLAY.search(turn.text) is not None
+            playing = playing or _begins_a_game(turn.text)
             found += _of_message(turn, playing)
     return found
 
 
+def _begins_a_game(text: str) -> bool:
+    return _has(text[:MAX_CHARS], wording.ROLE_PLAY, but=wording.NOT_ROLE_PLAY)
+
+
 def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
     before, inside, material = "", False, False
-    forgets = wording.FORGET.search(turn.text) is not None
-    for text in split(_CODE.sub("\n", turn.text)):
+    forgets = _has(turn.text, wording.FORGET, wording.NOT_FORGETTING)
+    for text in split(without_code(turn.text), MAX_CHARS):
         marks = sum(text.count(mark) for mark in _QUOTES)
         quoted = inside or material or text[0] in _QUOTES or _mostly_quotation(text)
         inside ^= marks % 2 == 1
-        orders = wording.ORDER.search(text) is not None
+        to_work_on = _has(text, wording.ORDER)
         if _readable(text):
-            marked = _marked(turn, text, before, quoted=quoted, orders=orders, imagines=playing)
+            orders = to_work_on or _has(text, wording.NEED)
+            told = _before_the_question(text)
+            marked = _marked(turn, told or text, before, quoted=quoted, orders=orders and not told, imagines=playing)
             yield replace(marked, near_forget=forgets and not marked.forgets)
             if marked.forgets and (rest := _after_forgetting(text)):
                 yield _marked(turn, rest, "", quoted=quoted, orders=False, imagines=playing)
-        material = material or (orders and text.endswith(":"))
-        before = text
+        material = material or (to_work_on and text.endswith(":"))
+        before = "" if quoted or len(text) > MAX_CHARS else text
+
+
+def _before_the_question(text: str) -> str:
+    """`I'm training for a marathon` of `I'm training for a marathon, how should I start?`; "" where there is none."""
+    parts = text.split(", ")
+    for place in range(1, len(parts)):
+        rest, told = ", ".join(parts[place:]), ", ".join(parts[:place])
+        if (_has(rest, wording.QUESTION) or _has(rest, wording.ORDER)) and len(told.split()) > TOLD_WORDS:
+            asks = _has(told, wording.QUESTION) or _has(told, wording.ORDER) or "¿" in told
+            return "" if asks or not _has(told, wording.MINE, but=wording.FOR_ME) else told
+    return ""
 
 
 def _readable(text: str) -> bool:
@@ -114,37 +127,27 @@ def _after_forgetting(text: str) -> str:
     return rest.strip() if len(rest.split()) > MIN_WORDS and wording.MINE.search(rest) else ""
 
 
-def split(text: str) -> list[str]:
-    """Sentences of a text: at full stops, question and exclamation marks, colons, semicolons and line ends."""
-    parts: list[str] = []
-    for part in _BREAK.split(text):
-        part = " ".join((part or "").split())
-        if parts and _ABBREVIATION.search(parts[-1]) and part and not part[0].isupper():
-            parts[-1] += f" {part}"
-        elif part:
-            parts.append(part)
-    return parts
+def _has(text: str, pattern: re.Pattern[str], but: re.Pattern[str] | None = None) -> bool:
+    """Whether the pattern is in the text, where the phrases of `but` do not count."""
+    return pattern.search(but.sub(" ", text) if but else text) is not None
 
 
 def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, imagines: bool) -> Sentence:
-    def has(pattern: re.Pattern[str]) -> bool:
-        return pattern.search(text) is not None
-
     return Sentence(
         turn,
         text,
         before,
         quoted=quoted,
-        asks=text.endswith("?") or has(wording.QUESTION),
+        asks=text.endswith("?") or "¿" in text or _has(text, wording.QUESTION),
         orders=orders,
-        imagines=imagines or has(wording.IMAGINED),
-        forgets=has(wording.FORGET),
-        mine=wording.MINE.search(wording.FOR_ME.sub("", text)) is not None,
-        kin=has(wording.KIN),
-        plain=has(wording.PLAIN),
-        style=has(wording.STYLE),
-        keep=has(wording.KEEP),
-        changes=has(wording.CHANGE),
+        imagines=imagines or _has(text, wording.IMAGINED),
+        forgets=_has(text, wording.FORGET, but=wording.NOT_FORGETTING),
+        mine=_has(text, wording.MINE, but=wording.FOR_ME),
+        kin=_has(text, wording.KIN),
+        plain=_has(text, wording.PLAIN, but=wording.NOT_PLAIN),
+        style=_has(text, wording.STYLE),
+        keep=_has(text, wording.KEEP),
+        changes=_has(text, wording.CHANGE),
     )
 
 

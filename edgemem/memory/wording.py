@@ -1,613 +1,118 @@
-"""Words and phrases of four languages (English, German, Spanish, French) by what they mean in a chat. Data, no code.
+"""What phrases of English, German, Spanish and French mean in a chat, as patterns: an order, a wish, imagined ...
 
-Each pattern is one question about a sentence: is it an order, a question, imagined, about the speaker ...? They
-give a small model's judgement a second opinion; none of them decides alone.
+The phrases are data, one file a language (`languages/*.toml`, where each key says what it means); all languages are
+looked for at once, since people mix them. A pattern is a second opinion beside a small model's; none decides alone.
+It is compiled when it is first asked for. Matching takes time linear in the text: no phrase may repeat a repetition.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any
 
+LANGUAGES = ("en", "de", "es", "fr")
 
-def _start(*words: str) -> re.Pattern[str]:
-    lead = r"(?:(?:and|but|so|ok(?:ay)?|please|now|then|also|und|aber|also|bitte|jetzt|dann|noch|y|pero|por favor|ahora|et|mais|ok|alors)[ ,]+)*"
-    return re.compile(rf"^[\W_]*{lead}(?:{'|'.join(words)})\b", re.IGNORECASE)
+MINE: re.Pattern[str]
+PERSON: re.Pattern[str]
+KIN: re.Pattern[str]
+FOR_ME: re.Pattern[str]
+ORDER: re.Pattern[str]
+NEED: re.Pattern[str]
+QUESTION: re.Pattern[str]
+IMAGINED: re.Pattern[str]
+ROLE_PLAY: re.Pattern[str]
+NOT_ROLE_PLAY: re.Pattern[str]
+PLAIN: re.Pattern[str]
+NOT_PLAIN: re.Pattern[str]
+STYLE: re.Pattern[str]
+KEEP: re.Pattern[str]
+FORGET: re.Pattern[str]
+NOT_FORGETTING: re.Pattern[str]
+CHANGE: re.Pattern[str]
+NEGATION: re.Pattern[str]
+PRONOUN: re.Pattern[str]
+LEAD_IN: re.Pattern[str]
+TITLE: re.Pattern[str]
+ABBREVIATION: re.Pattern[str]
+CAPITAL_NOUNS: re.Pattern[str]
+TOPICS: dict[str, re.Pattern[str]]
+FUNCTION_WORDS: frozenset[str]
 
-
-def _any(*words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w'’])(?:{'|'.join(words)})(?!\w)", re.IGNORECASE)
-
-
-MINE = _any(
-    r"i", r"i['’](?:m|ve|d|ll)", r"im", r"ive", r"my", r"me", r"mine", r"myself", r"we", r"we['’](?:re|ve|d|ll)", r"our", r"us",
-    r"ich", r"mein\w*", r"mir", r"mich", r"wir", r"unser\w*",
-    r"yo", r"mis?", r"mí", r"conmigo", r"nosotr[oa]s", r"nuestr[oa]s?", r"soy", r"estoy", r"tengo", r"vivo", r"trabajo", r"voy",
-    r"me", r"nos", r"je", r"j['’]\w+", r"mon", r"ma", r"mes", r"moi", r"m['’]\w+", r"notre", r"nos", r"nous",
-)  # fmt: skip
-
-_OWN = r"(?:my|our|mein\w*|unser\w*|mis?|nuestr[oa]s?|mon|ma|mes|notre|nos|the|der|die|das|el|la|los|las|le|les)"
-_PERSON = (
-    r"(?:wife|husband|partner|girlfriend|boyfriend|fianc[ée]e?|mother|father|mum|mom|dad|parents?|sister|brother|son|daughter|kids?|child(?:ren)?|twins?|"
-    r"baby|grand\w+|aunt|uncle|cousin|nephew|niece|[\w-]+-in-law|boss|colleague|neighbou?r|friend|roommate|flatmate|dog|cat|horse|hens?|"
-    r"frau|mann|freund(?:in)?|mutter|vater|eltern|schwester|bruder|sohn|tochter|kinder?|zwillinge|oma|opa|großm\w+|großv\w+|tante|onkel|cousine?|"
-    r"schwieger\w+|chefin?|kolleg\w+|nachbar\w*|hund|katze|kater|pferd|"
-    r"mujer|marido|espos[oa]|novi[oa]|pareja|madre|padre|padres|herman[oa]s?|hij[oa]s?|abuel[oa]s?|t[ií][oa]s?|prim[oa]s?|sobrin[oa]s?|suegr[oa]s?|cuñad[oa]s?|"
-    r"jef[ea]|compañer[oa]s?|vecin[oa]s?|amig[oa]s?|perr[oa]|gat[oa]|caballo|"
-    r"femme|mari|compagn[eo]n?|copine?|mère|père|parents|s(?:œ|oe)urs?|frères?|fils|filles?|enfants?|jumeaux|grand-\w+|tante|oncle|cousine?|neveu|nièce|"
-    r"beau-\w+|belle-\w+|chef|patronn?e?|collègues?|voisine?s?|amie?s?|chien(?:ne)?|chat(?:te)?|cheval)"
-)
-KIN = re.compile(rf"(?<!\w){_OWN}\s+(?:\w+\s+)?{_PERSON}(?!\w)", re.IGNORECASE)
-
-PERSON = re.compile(rf"(?<!\w){_PERSON}(?!\w)", re.IGNORECASE)
-"""A word for somebody close: it tells who, not what."""
-
-ORDER = _start(
-    r"make", r"write", r"give", r"translate", r"shorten", r"fix", r"list", r"suggest", r"tell", r"explain", r"rewrite", r"polish", r"add", r"put",
-    r"show", r"find", r"help", r"check", r"correct", r"summari[sz]e", r"compare", r"plan", r"draw", r"recommend", r"reply", r"answer", r"say", r"let['’]?s", r"read", r"sort", r"count", r"convert", r"calculate", r"build", r"create", r"generate", r"describe", r"draft", r"continue", r"turn", r"change", r"replace", r"remove", r"format", r"proofread", r"improve", r"quiz",
-    r"can you", r"could you", r"would you", r"will you", r"i (?:need|want|would like|['’]d like) (?:you|a|an|some|two|three|five) ", r"need a",
-    r"schreib\w*", r"gib", r"übersetz\w*", r"kürz\w*", r"erklär\w*", r"mach", r"zeig\w*", r"such\w*", r"hilf", r"prüf\w*", r"nenn\w*", r"formulier\w*",
-    r"kannst du", r"könntest du", r"können sie", r"sag",
-    r"escribe\w*", r"dame", r"hazme", r"haz", r"traduce\w*", r"traduc\w*", r"acorta\w*", r"explica\w*", r"mejora\w*", r"mejóra\w*", r"pon", r"añade", r"dime",
-    r"corrig\w+", r"resum\w+", r"busca\w*", r"¿?(?:me )?pued(?:es|e)", r"ayúdame", r"necesito (?:una?|que)",
-    r"écri[sv]\w*", r"donne\w*", r"tradui\w*", r"raccourci\w*", r"expliqu\w*", r"mets", r"ajoute\w*", r"dis-moi", r"corrig\w+", r"résum\w+", r"trouve\w*",
-    r"peux-tu", r"tu peux", r"pouvez-vous", r"aide-moi", r"il me faut", r"propose\w*",
-)  # fmt: skip
-
-FOR_ME = _any(
-    r"(?:give|tell|show|help|write|send|find|make|remind|let|quiz) (?:me|us)",
-    r"(?:gib|sag|zeig|schreib|hilf|mach|nenn) (?:mir|uns)",
-    r"dis-moi",
-)
-"""`me` in a task says nothing about the person."""
-
-QUESTION = _start(
-    r"(?:what|which|who|whose|where|when|why|how)(?!ever)", r"(?:is|are|was|were|does|did|do|should|would|could|has|have|will) (?:a|an|the|it|there|that|this|these|he|she|they|you|i|we)",
-    r"(?:was|welche\w*|wer|wo|wann|warum|wieso|weshalb|wie|woher|wohin)", r"(?:soll|darf|kann|muss|hat|ist|sind|gibt) (?:ich|man|es|das|der|die|er|sie)",
-    r"¿.*", r"(?:qué|cuál|quién|dónde|cuándo|por qué|cómo|cuánt\w+)",
-    r"(?:est-ce|qu['’]est-ce|que(?:l|ls|lle|lles)? |qui|où|quand|pourquoi|comment|combien)",
-)  # fmt: skip
-
-IMAGINED = _any(
-    r"suppose", r"imagine", r"hypothetical(?:ly)?", r"let['’]s say", r"pretend", r"if i (?:were|ever|had|was|won|could|lived|moved|became|got)", r"what if", r"as if",
-    r"i(?:['’]d| would) (?:be|have|live|like to be) if", r"angenommen", r"stell dir vor", r"wenn ich .{0,40}(?:wäre|hätte|würde|könnte)", r"hypothetisch", r"mal angenommen",
-    r"supongamos", r"imagin[ae]\w*", r"si (?:yo )?(?:fuera|tuviera|viviera|pudiera|ganara)", r"hipot[eé]tic\w+",
-    r"supposons", r"si j['’](?:étais|avais|habitais|pouvais|gagnais)", r"admettons", r"hypothétique\w*",
-)  # fmt: skip
-
-ROLE_PLAY = re.compile(
-    r"^\W*(?:(?:let['’]?s )?(?:pretend|role-?play|play)\b|you(?:['’]re| are) (?:now )?(?:an?|the|my) \w+.{0,60}\b(?:i['’]?m|i am|go)\b"
-    r"|du bist (?:jetzt )?(?:ein|eine|der|die|mein)\b.{0,60}\bich bin\b|rollenspiel|spielen wir|lass uns spielen"
-    r"|(?:ahora )?eres (?:un|una|el|la|mi)\b.{0,60}\b(?:yo )?soy\b|juguemos|haz de\b"
-    r"|tu es (?:un|une|le|la|mon|ma)\b.{0,60}\bje suis\b|jouons|fais comme si)",
-    re.IGNORECASE,
+_ACCENTS_TELL = frozenset({"mine", "question", "pronoun", "lead_in", "after_lead_in", "negation", "topics"})
+"""Keys in which an accent tells words apart (`él` he, `el` the). Elsewhere it may be left out, as on a phone."""
+_NOTATION = str.maketrans({"'": "['’]", ".": r"\.", "*": r"\w*", "_": r"\w+", "#": r"\d", "…": ".{0,40}"})
+"""How phrases are written, in regular expressions: see en.toml."""
+_WITHOUT_ACCENTS = str.maketrans(
+    {"ä": "(?:ä|ae?)", "ö": "(?:ö|oe?)", "ü": "(?:ü|ue?)", "ß": "(?:ß|ss)", "œ": "(?:œ|oe)"}
+    | {accented: f"[{accented}{plain}]" for accented, plain in zip("áàâéèêëíîïóôúùûç", "aaaeeeeiiioouuuc", strict=True)}
 )
 
-PLAIN = _any(
-    r"call me", r"my name(?:['’]s| is)", r"i(?:['’]m| am) called", r"allerg\w+", r"intoleran\w+", r"vegan\w*", r"vegetari\w+", r"c(?:o)?eliac", r"diabet\w+", r"asthma",
-    r"i(?:['’]ve| have)? (?:just )?moved", r"i live", r"i(?:['’]m| am) from", r"i work", r"i(?:['’]ve| have)? (?:got|have) (?:an? )?\w+", r"i(?:['’]m| am) (?:an? |in the )\w+",
-    r"can['’]?t (?:stand|eat|bear|have|drink)", r"don['’]?t (?:eat|drink|like|have|own)", r"i (?:hate|love|prefer|like|enjoy|play|collect|teach|study|run|keep|make|use|own|drive)",
-    r"years? old", r"since (?:19|20)\d\d", r"every (?:day|week|year|monday|tuesday|wednesday|thursday|friday|saturday|sunday|morning|evening)", r"(?:not|no) \w+ (?:any ?more|any longer)", r"used to",
-    r"ich hei(?:ß|ss)e", r"ich wohne", r"ich arbeite", r"ich bin (?:\w+ )?(?:\w+(?:in|er|ist|eur|t)|allergisch)", r"ich (?:hab|habe) (?:eine?n? )?\w+", r"vertrage?\b.*", r"ich (?:mag|hasse|liebe|spiele|sammle|trinke|esse|fahre)",
-    r"umgezogen", r"allergisch", r"jeden \w+", r"jahre alt", r"nicht mehr", r"nur noch",
-    r"me llamo", r"vivo en", r"trabajo", r"soy \w+", r"tengo \w+", r"no (?:como|bebo|tolero|soporto|aguanto|conduzco|puedo comer)", r"me (?:gusta|encanta|mudo|he mudado|mudé)", r"alérgic[oa]", r"odio", r"prefiero",
-    r"ya no", r"todos los \w+", r"años",
-    r"je m['’]appelle", r"j['’]habite", r"je travaille", r"je suis (?:\w+)", r"j['’]ai \w+", r"je (?:ne|n['’]\w+)\b.*", r"je (?:déteste|préfère|joue|fais|vis|collectionne)", r"j['’](?:aime|adore|enseigne|étudie)", r"allergique",
-    r"déménagé", r"tous les \w+", r"ans", r"ne \w+ plus",
-)  # fmt: skip
 
-STYLE = _any(
-    r"(?:keep|make) (?:it|your (?:answers?|replies)|them|answers|replies) (?:short\w*|brief\w*|simple|plain)", r"from now on", r"in future", r"when(?:ever)? (?:you|i) (?:write|answer|explain|ask|complain|talk)",
-    r"no (?:advice|praise|emojis?|lists?|bullet\w*|small talk|brand\w*|jargon|sugar)", r"please no", r"(?:always|never) (?:give|write|use|answer|explain|say|call|tell|start|end|give me)", r"without (?:emojis?|lists?|jargon)",
-    r"(?:grams|tabs|metric|celsius|british spelling|spaces|kilometres|euros)", r"stop (?:saying|asking|calling|using)", r"don['’]t (?:call|explain|apologi[sz]e|ask|use|name|give|warn|praise)", r"(?:short|brief|shorter) answers?", r"straight to the point",
-    r"immer (?:mit|erst|nur|auf|zuerst)", r"ab jetzt", r"in zukunft", r"duz\w*", r"siez\w*", r"(?:bitte )?(?:keine?|ohne) (?:emojis?|listen|ratschläge|floskeln|fremdwörter|lob)", r"kurze? antworten", r"fass dich kurz", r"(?:sag|nenn) (?:mir )?(?:immer|nie)", r"nie (?:mehr|wieder)",
-    r"siempre", r"nunca", r"a partir de ahora", r"tut[eé]\w+", r"de usted", r"sin (?:emojis?|listas|rodeos)", r"respuestas cortas", r"trátame", r"no me (?:llames|expliques|des)",
-    r"toujours", r"jamais", r"désormais", r"à partir de maintenant", r"tutoy\w+", r"tutoi\w+", r"vouvoy\w+", r"vouvoi\w+", r"sans (?:emojis?|listes?|jargon)", r"réponses? courtes?", r"dis-moi vite",
-)  # fmt: skip
+def __getattr__(name: str) -> Any:
+    """The patterns named above, each made at its first use (PEP 562)."""
+    if not name.isupper() or (name not in _MAKERS and name.lower() not in phrases_of("en")):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = _MAKERS[name]() if name in _MAKERS else _any(_phrases(name.lower()))
+    return globals().setdefault(name, value)
 
-FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "so",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "for",
-        "with",
-        "from",
-        "by",
-        "about",
-        "into",
-        "over",
-        "up",
-        "down",
-        "out",
-        "off",
-        "than",
-        "then",
-        "there",
-        "here",
-        "when",
-        "while",
-        "if",
-        "as",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "am",
-        "has",
-        "have",
-        "had",
-        "having",
-        "do",
-        "does",
-        "did",
-        "done",
-        "will",
-        "would",
-        "can",
-        "could",
-        "should",
-        "may",
-        "might",
-        "must",
-        "shall",
-        "not",
-        "no",
-        "nor",
-        "only",
-        "just",
-        "also",
-        "too",
-        "very",
-        "much",
-        "many",
-        "more",
-        "most",
-        "some",
-        "any",
-        "all",
-        "each",
-        "every",
-        "other",
-        "such",
-        "own",
-        "same",
-        "again",
-        "still",
-        "already",
-        "i",
-        "me",
-        "my",
-        "mine",
-        "we",
-        "us",
-        "our",
-        "you",
-        "your",
-        "he",
-        "him",
-        "his",
-        "she",
-        "her",
-        "it",
-        "its",
-        "they",
-        "them",
-        "their",
-        "this",
-        "that",
-        "these",
-        "those",
-        "who",
-        "what",
-        "which",
-        "where",
-        "now",
-        "new",
-        "old",
-        "one",
-        "two",
-        "get",
-        "got",
-        "go",
-        "goes",
-        "going",
-        "make",
-        "makes",
-        "like",
-        "likes",
-        "love",
-        "loves",
-        "enjoy",
-        "enjoys",
-        "want",
-        "wants",
-        "prefer",
-        "prefers",
-        "plan",
-        "plans",
-        "live",
-        "lives",
-        "work",
-        "works",
-        "called",
-        "named",
-        "name",
-        "user",
-        "yes",
-        "please",
-        "really",
-        "well",
-        "back",
-        "one's",
-        "been",
-        "thing",
-        "things",
-        "der",
-        "die",
-        "das",
-        "den",
-        "dem",
-        "des",
-        "ein",
-        "eine",
-        "einen",
-        "einem",
-        "einer",
-        "eines",
-        "und",
-        "oder",
-        "aber",
-        "in",
-        "im",
-        "an",
-        "am",
-        "auf",
-        "zu",
-        "zum",
-        "zur",
-        "mit",
-        "von",
-        "vom",
-        "bei",
-        "beim",
-        "für",
-        "aus",
-        "nach",
-        "über",
-        "unter",
-        "vor",
-        "ist",
-        "sind",
-        "war",
-        "waren",
-        "bin",
-        "bist",
-        "hat",
-        "habe",
-        "haben",
-        "hatte",
-        "wird",
-        "werden",
-        "wurde",
-        "kann",
-        "können",
-        "muss",
-        "soll",
-        "kein",
-        "keine",
-        "keinen",
-        "keiner",
-        "nicht",
-        "nur",
-        "noch",
-        "schon",
-        "auch",
-        "sehr",
-        "mehr",
-        "als",
-        "wie",
-        "wenn",
-        "dass",
-        "weil",
-        "ich",
-        "du",
-        "er",
-        "sie",
-        "es",
-        "wir",
-        "ihr",
-        "mein",
-        "meine",
-        "meinen",
-        "meinem",
-        "meiner",
-        "dein",
-        "deine",
-        "sein",
-        "seine",
-        "ihre",
-        "ihren",
-        "unser",
-        "unsere",
-        "sich",
-        "mich",
-        "mir",
-        "dich",
-        "dir",
-        "uns",
-        "jetzt",
-        "immer",
-        "man",
-        "so",
-        "da",
-        "dann",
-        "hier",
-        "dort",
-        "gern",
-        "gerne",
-        "mag",
-        "heißt",
-        "wohnt",
-        "arbeitet",
-        "el",
-        "la",
-        "los",
-        "las",
-        "un",
-        "una",
-        "unos",
-        "unas",
-        "y",
-        "o",
-        "u",
-        "pero",
-        "de",
-        "del",
-        "al",
-        "en",
-        "con",
-        "por",
-        "para",
-        "sin",
-        "sobre",
-        "es",
-        "son",
-        "era",
-        "fue",
-        "ser",
-        "soy",
-        "está",
-        "están",
-        "estoy",
-        "ha",
-        "han",
-        "he",
-        "hay",
-        "no",
-        "sí",
-        "que",
-        "qué",
-        "como",
-        "cómo",
-        "cuando",
-        "donde",
-        "muy",
-        "más",
-        "menos",
-        "ya",
-        "también",
-        "tampoco",
-        "solo",
-        "sólo",
-        "se",
-        "me",
-        "te",
-        "le",
-        "lo",
-        "les",
-        "nos",
-        "mi",
-        "mis",
-        "tu",
-        "tus",
-        "su",
-        "sus",
-        "este",
-        "esta",
-        "esto",
-        "ese",
-        "esa",
-        "eso",
-        "desde",
-        "hasta",
-        "todo",
-        "toda",
-        "todos",
-        "todas",
-        "cada",
-        "tiene",
-        "tengo",
-        "vive",
-        "vivo",
-        "gusta",
-        "llama",
-        "llamo",
-        "ahora",
-        "le",
-        "la",
-        "les",
-        "un",
-        "une",
-        "des",
-        "du",
-        "de",
-        "et",
-        "ou",
-        "mais",
-        "à",
-        "au",
-        "aux",
-        "en",
-        "dans",
-        "avec",
-        "pour",
-        "par",
-        "sans",
-        "sur",
-        "chez",
-        "est",
-        "sont",
-        "était",
-        "être",
-        "suis",
-        "a",
-        "ont",
-        "ai",
-        "avoir",
-        "ne",
-        "pas",
-        "plus",
-        "que",
-        "qui",
-        "quoi",
-        "quand",
-        "comme",
-        "très",
-        "aussi",
-        "je",
-        "tu",
-        "il",
-        "elle",
-        "on",
-        "nous",
-        "vous",
-        "ils",
-        "elles",
-        "mon",
-        "ma",
-        "mes",
-        "ton",
-        "ta",
-        "tes",
-        "son",
-        "sa",
-        "ses",
-        "notre",
-        "nos",
-        "votre",
-        "ce",
-        "cet",
-        "cette",
-        "ces",
-        "se",
-        "me",
-        "te",
-        "lui",
-        "leur",
-        "y",
-        "tout",
-        "toute",
-        "tous",
-        "toutes",
-        "chaque",
-        "déjà",
-        "habite",
-        "aime",
-        "appelle",
-        "maintenant",
-    ]
-)
 
-KEEP = _any(
-    r"remember (?:that|this|my|i)", r"(?:please )?note that", r"keep in mind", r"don['’]t forget (?:that|my)", r"write down that", r"for your notes", r"so you know",
-    r"merk(?:e)? dir", r"vergiss nicht", r"notier\w*", r"damit du(?:['’]s| es)? weißt",
-    r"recuerda que", r"acuérdate", r"apunta", r"anota", r"no olvides", r"para que lo sepas",
-    r"retiens", r"souviens-toi", r"note (?:que|bien)", r"n['’]oublie pas", r"pour que tu saches",
-)  # fmt: skip
+@cache
+def phrases_of(language: str) -> dict[str, Any]:
+    """The file of one language, as it stands."""
+    return tomllib.loads(resources.files("edgemem.memory").joinpath("languages", f"{language}.toml").read_text("utf-8"))
 
-FORGET = _any(
-    r"forget (?:that|about|what|everything|all|my|the|it|this)", r"(?:delete|erase|remove|drop|strike|scratch) (?:everything|all|that|what|my|the|it|this|any\w*)", r"(?:do not|don['’]t) (?:remember|keep|store|save|write down)",
-    r"take (?:that|it|this) (?:out|off)", r"(?:vergiss|vergessen sie)(?! nicht)", r"lösch\w*", r"streich\w*", r"(?:nicht|nichts) (?:merken|speichern|aufschreiben|notieren|behalten)",
-    r"olvid(?:a|ate|e|á|ad)\w*", r"borra\w*", r"elimina\w*", r"no (?:guardes|recuerdes|apuntes|anotes)", r"quita(?:lo|la)? de",
-    r"oublie[zs]?(?! pas)", r"efface\w*", r"supprime\w*", r"ne (?:garde|retiens|note|mémorise)\w* pas", r"enlève\w*",
-)  # fmt: skip
 
-PRONOUN = re.compile(
-    r"(?:(?:and|but|und|aber|y|pero|et|mais) )?(?:she|he|they|her|his|their|it|sie|er|ihr\w*|sein\w*|es|ella|él|ellos|ellas|elle|il|ils|elles)(?:['’](?:s|re|ve|d|ll))?\b",
-    re.IGNORECASE,
-)
+def _phrases(key: str, language: str = "", topic: str = "") -> str:
+    """Alternatives of one language or of all, as a regular expression."""
+    found: list[str] = []
+    for one in [language] if language else LANGUAGES:
+        listed = phrases_of(one)[key]
+        found += listed[topic] if topic else listed
+    joined = "|".join(dict.fromkeys(found)).translate(_NOTATION)
+    return joined if key in _ACCENTS_TELL else joined.translate(_WITHOUT_ACCENTS)
 
-LEAD_IN = re.compile(
-    r"^(?:(?:and|but|so|also|well|oh|ah|ouf|phew|sure|fine|right|cool|hi|hello|hey|yes|yeah|no|ok(?:ay)?|good|great|nice|perfect|thanks|thank you|lol|haha|honestly|actually|anyway|by the way|then|please note that|remember that|and add that|add that"
-    r"|und|aber|also|naja|ja|nein|gut|super|prima|perfekt|danke|übrigens|ach|merk dir,? dass|dann"
-    r"|y|pero|pues|sí|bueno|bien|vale|gracias|perfecto|además|por cierto|recuerda que"
-    r"|et|mais|donc|oui|non|bon|merci|parfait|ah|au fait|ouf|alors)(?:[,!.:]+\s+|\s+(?=(?:i|we|my|our|the|she|he|they|it|that|ich|wir|mein\w*|die|der|das|yo|mi|no|me|je|j['’]|mon|ma)\b)))",
-    re.IGNORECASE,
-)
 
-CHANGE = _any(
-    r"no longer", r"not any ?more", r"any ?more", r"any longer", r"now", r"from now on", r"instead", r"used to", r"through with", r"(?:is|are|was|it['’]?s|that['’]?s) (?:off|out|over|gone|dead|cancelled)",
-    r"(?:gave|given|give|giving) (?:it |that )?up", r"given up", r"(?:stopped|quit|cancelled|canceled|dropped|sold|left|lost|switched|swapped|changed|moved|retired|resigned|divorced|married|split)", r"change of plan", r"turns? out", r"isn['’]t",
-    r"broke up", r"back to", r"again", r"rather than", r"not (?:the |a )?\w+,? but", r"never mind", r"died", r"finished",
-    r"nicht mehr", r"kein\w* \w+ mehr", r"jetzt", r"inzwischen", r"neuerdings", r"statt\w*", r"aufgegeben", r"aufgehört", r"gekündigt", r"umgezogen", r"verkauft", r"gewechselt", r"getrennt", r"doch (?:nicht|kein\w*)", r"nur noch", r"sein lassen", r"wieder", r"abgesagt", r"gestorben",
-    r"ya no", r"ahora", r"en vez de", r"en lugar de", r"al final", r"he (?:dejado|tirado|vendido|cambiado)", r"dej[éoó]", r"vend[ií]\w*", r"me (?:mudo|mudé|he mudado)", r"hemos (?:casado|mudado)", r"casad[oa]s?", r"lo dejo", r"nada de", r"aprobé", r"murió", r"cancel\w+",
-    r"ne \w+ plus", r"n['’]\w+ plus", r"plus (?:de|du|jamais)", r"maintenant", r"désormais", r"à la place", r"au lieu", r"finalement", r"(?:ai|a|avons) (?:arrêté|vendu|quitté|changé|déménagé|laissé|pris)", r"déménagé", r"on peut se tutoyer", r"donc .{0,30}non", r"annulé\w*", r"mort\w*",
-)  # fmt: skip
-"""Words that come with a change; too common to decide alone."""
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
 
-GERMAN = _any(
-    r"ich",
-    r"der",
-    r"die",
-    r"das",
-    r"und",
-    r"nicht",
-    r"mein\w*",
-    r"ist",
-    r"hat",
-    r"hei(?:ß|ss)\w+",
-    r"wohn\w+",
-    r"kein\w*",
-    r"jeden",
-    r"im",
-    r"mag",
-    r"trinkt",
-    r"seine?",
-    r"ihre?",
-    r"für",
-    r"zum?r?",
-)
 
-TOPICS = {
-    "home": _any(
-        r"lives?", r"living", r"moved", r"flat", r"hous\w+", r"home", r"wohn\w*", r"umgezogen", r"zieh\w*", r"haus",
-        r"viv[eo]", r"vivimos", r"mudad[oa]", r"mudanza", r"piso", r"casa", r"habit\w+", r"déménag\w+", r"logement", r"appartement",
-    ),
-    "name": _any(r"(?:called|named?)", r"heiß\w*", r"name\w*", r"llam\w+", r"nombre", r"apellido", r"appell\w+", r"nom", r"prénom"),
-    "partner": _any(
-        r"wife", r"husband", r"partner", r"(?:girl|boy)friend", r"fianc[ée]e?", r"(?:un)?married", r"divorced?", r"single", r"split up", r"broke up", r"engaged", r"widow\w*",
-        r"frau", r"mann", r"freundin?", r"verheiratet", r"geschieden", r"scheidung", r"getrennt", r"verlobt", r"ledig",
-        r"mujer", r"marido", r"espos[oa]", r"novi[oa]", r"pareja", r"casad[oa]s?", r"divorciad[oa]", r"solter[oa]", r"separad[oa]",
-        r"femme", r"mari", r"compagn[eo]n?", r"copine?", r"marié\w*", r"divorc\w+", r"célibataire", r"séparé\w*",
-    ),
-    "work": _any(
-        r"works?", r"working", r"job", r"quit", r"fired", r"retired", r"hired", r"resign\w*", r"employ\w+", r"arbeit\w*", r"stelle", r"gekündigt", r"rente", r"beruf",
-        r"trabaj\w+", r"empleo", r"despedid[oa]", r"jubilad[oa]", r"puesto", r"travail\w*", r"emploi", r"boulot", r"retraite", r"poste",
-    ),
-    "driving": _any(r"driv\w+", r"licen[cs]e", r"führerschein", r"auto", r"car", r"conduc\w+", r"conduzco", r"carnet", r"coche", r"permis", r"voiture", r"condui\w+"),
-    "address": _any(r"duz\w*", r"siez\w*", r"tut[eé]\w*", r"usted", r"tutoy\w+", r"tutoi\w*", r"vouvoy\w+", r"vouvoi\w*"),
-    "diet": _any(r"vegan\w*", r"vegetari\w+", r"meat", r"fleisch", r"carne", r"viande", r"végétari\w+", r"végane?"),
-}  # fmt: skip
-"""Topics of which a person has one state at a time, so that a new word on it may overtake an old line."""
+def _any(phrases: str) -> re.Pattern[str]:
+    return _compiled(rf"(?<!\w)(?=\w)(?:{phrases})(?!\w)")
+
+
+def _first(key: str) -> re.Pattern[str]:
+    """At the start of a sentence, after words such as `and` or `please`."""
+    return _compiled(rf"^[\W_]*+(?:(?:{_phrases('opener')})[ ,]++)*+(?:{_phrases(key)})(?!\w)")
+
+
+def _kin() -> re.Pattern[str]:
+    """A possessive or an article, perhaps one word (`my little sister`), and a person, all of one language."""
+    one_each = (rf"(?:{_phrases('own', one)})\s+(?:\w+\s+)?(?:{_phrases('person', one)})" for one in LANGUAGES)
+    return _any("|".join(one_each))
+
+
+def _lead_in() -> re.Pattern[str]:
+    """A lead-in goes where a mark follows it, or a word of its language that a sentence of its own begins with."""
+    one_each = (
+        rf"(?:{_phrases('lead_in', one)})(?:[,!.:]+\s+|\s+(?=(?:{_phrases('after_lead_in', one)})(?!\w)))"
+        for one in LANGUAGES
+    )
+    return _compiled(rf"^(?:{'|'.join(one_each)})")
+
+
+_MAKERS: dict[str, Any] = {
+    "KIN": _kin,
+    "ORDER": lambda: _first("order"),
+    "NEED": lambda: _first("need"),
+    "QUESTION": lambda: _first("question"),
+    "ROLE_PLAY": lambda: _compiled(rf"^\W*+(?:{_phrases('role_play')})(?!\w)"),
+    "PRONOUN": lambda: _compiled(rf"(?:{_phrases('pronoun')})(?:['’](?:s|re|ve|d|ll))?(?!\w)"),
+    "LEAD_IN": _lead_in,
+    "TITLE": lambda: _compiled(rf"(?<!\w)(?:{_phrases('title')})\.$"),
+    "ABBREVIATION": lambda: _compiled(rf"(?<!\w)(?:{_phrases('abbreviation')}|[^\W\d_]|\d{{1,2}})\.$"),
+    "TOPICS": lambda: {topic: _any(_phrases("topics", topic=topic)) for topic in phrases_of("en")["topics"]},
+    "FUNCTION_WORDS": lambda: frozenset(word for one in LANGUAGES for word in phrases_of(one)["function_words"]),
+}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 
-from edgemem.memory.wording import FUNCTION_WORDS
+from edgemem.memory import wording
 
 STEM_CHARS = 5
 """Words are cut to so many letters, so that `allergy` and `allergic` meet."""
 
 _WORD = re.compile(r"[^\W_]+")
-_NEGATION = re.compile(
-    r"\b(?:not?|never|none|without|cannot|\w+n['’]t|kein\w*|nicht|nie|niemals|ohne|no|nunca|sin|jamás|tampoco|ne|n['’]\w+|pas|jamais|sans|plus)\b",
-    re.IGNORECASE,
-)
 
 
 def all_words(text: str) -> list[str]:
@@ -26,7 +22,7 @@ def content_words(text: str) -> set[str]:
     return {
         word[:STEM_CHARS]
         for word in map(str.casefold, all_words(text))
-        if (len(word) > 2 or word.isdigit()) and word not in FUNCTION_WORDS
+        if (len(word) > 2 or word.isdigit()) and word not in wording.FUNCTION_WORDS
     }
 
 
@@ -50,10 +46,10 @@ def names_in(text: str) -> set[str]:
     return {
         word.casefold()[:STEM_CHARS]
         for at, word in enumerate(all_words(text))
-        if word.isdigit() or (at > 0 and word[0].isupper() and word.casefold() not in FUNCTION_WORDS)
+        if word.isdigit() or (at > 0 and word[0].isupper() and word.casefold() not in wording.FUNCTION_WORDS)
     }
 
 
 def negated(text: str) -> bool:
     """Whether the text has a word of negation."""
-    return _NEGATION.search(text) is not None
+    return wording.NEGATION.search(text) is not None

@@ -33,13 +33,14 @@ from edgemem.values import Operation, Origin, Stats
 STEPS = frozenset({"wording", "model", "notes", "changes"})
 """What can be left out, to measure what it buys: the wording's say, the model's say, the model's notes, changes."""
 
-KEEP_LOG_ODDS = -0.5
+KEEP_LOG_ODDS = -0.8
 """Sentences above this are kept. A card's threshold `keep` replaces it."""
 TRUST = 0.4
 """Weight of the model's log-odds beside the wording's. A card's threshold `trust` replaces it."""
 WITHOUT_WORDING = -0.6
 """Log-odds of a sentence that is not looked at: a third of them are worth keeping."""
 
+MOST_PER_MESSAGE = 5  # a long message is a story: its clearest sentences are enough
 NOTE_TOKENS = 72
 KEPT_SHARE = 0.5  # of a sentence's content words: a note with fewer has lost something
 
@@ -94,8 +95,17 @@ class EditsPolicy:
             looks, stats = margins(task, session, asked, ("ADD", "NONE"))
         trust = self._thresholds.get("trust", TRUST)
         keep = self._thresholds.get("keep", KEEP_LOG_ODDS)
-        odds = [prior + trust * look for (_, prior), look in zip(open_ones, looks, strict=True)]
-        return [one for (one, _), odd in zip(open_ones, odds, strict=True) if odd > keep], stats
+        odds = {id(one): prior + trust * look for (one, prior), look in zip(open_ones, looks, strict=True)}
+        kept = [one for one, _ in open_ones if odds[id(one)] > keep]
+        return _best_of_each_message(kept, odds), stats
+
+
+def _best_of_each_message(kept: Sequence[Sentence], odds: Mapping[int, float]) -> list[Sentence]:
+    best: set[int] = set()
+    for turn_id in {one.turn.id for one in kept}:
+        of_turn = sorted((one for one in kept if one.turn.id == turn_id), key=lambda one: -odds[id(one)])
+        best |= {id(one) for one in of_turn[:MOST_PER_MESSAGE]}
+    return [one for one in kept if id(one) in best]
 
 
 def _shown(sentence: Sentence) -> str:
@@ -123,9 +133,10 @@ def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str
     section = _section(sentence, said) or (written[0].section if written else "")
     texts = [one.text for one in written]
     together = " ".join(texts)
-    lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not sentence.orders
-    if not texts or lost or stop_reason == "length" or not _faithful(together, said):
-        return [_quote(sentence, section)]
+    a_part_will_do = sentence.orders or sentence.asks
+    lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not a_part_will_do
+    if not texts or lost or stop_reason == "length" or not _faithful(together, said) or "?" in together:
+        return [] if sentence.asks else [_quote(sentence, section)]
     return [Note(sentence, section or one.section, _told(one.text, sentence)) for one in written]
 
 

@@ -105,7 +105,8 @@ class UserStore:
         mentions: Iterable[tuple[int, int]] = (),
     ) -> Revision:
         """Change the memory by `operations`, decided on `base`, and mark the turns in `folded` as learned: both or
-        neither. `mentions` are (line, turn) pairs that are kept as sources of lines. The revision returned has the operations that were carried out; others are in its `rejected`.
+        neither. `mentions` are (line, turn) pairs that are kept as sources of lines. The revision returned has the
+        operations that were carried out; others are in its `rejected`.
 
         If the memory moved since `base`, operations are carried over by line id; hand edits win. Raises StoreBusy
         when one of the turns is folded already, StoreWriteFailed, MemoryUnreadable: nothing changed then.
