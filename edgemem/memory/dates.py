@@ -62,11 +62,12 @@ _CALENDAR = re.compile(
     rf"(?! ?,? ?(?:de )?(?:19|20)\d\d)(?![\w-])",
     re.IGNORECASE,
 )
+_SINCE = re.compile(r"(?<!\w)(?:since|seit|desde|depuis)(?!\w)", re.IGNORECASE)
 _PAST = re.compile(
-    r"(?<!\w)(?:since|was|were|had|went|got|did|came|met|\w{2,}ed|ago"
-    r"|seit|war\w*|wurde\w*|hatte\w*|ge\w{2,}t|ist ge\w+|kam|ging"
-    r"|desde|fui|fue|era|estuve|hemos|h[ae] \w+[aiíd]o|\w+[éó]"
-    r"|depuis|étai\w+|ai \w+[éiu]s?|suis \w+[éiu]e?s?|avai\w+)(?!\w)",
+    r"(?<!\w)(?:was|were|had|went|got|did|came|met|\w{2,}ed|ago"
+    r"|war\w*|wurde\w*|hatte\w*|ge\w{2,}t|ist ge\w+|kam|ging"
+    r"|fui|fue|era|estuve|hemos|h[ae] \w+[aiíd]o|\w+[éó]"
+    r"|étai\w+|ai \w+[éiu]s?|suis \w+[éiu]e?s?|avai\w+)(?!\w)",
     re.IGNORECASE,
 )
 """Words that put a sentence in the past, roughly."""
@@ -105,8 +106,11 @@ def _with_year(found: re.Match[str], today: date, *, past: bool) -> str:
     if part["alone"] and part["alone"].islower() and part["alone"].casefold() in ("may", "march", "mars"):
         return found.group()  # "in may", "until march": too near to the verb
     ahead = (month - today.month) % 12
-    past = past or ahead > FUTURE_MONTHS
-    year = today.year + (month < today.month and not past) - (month > today.month and past)
+    since = _SINCE.search(found.group()) is not None
+    if past and not since and 0 < ahead <= FUTURE_MONTHS:
+        return found.group()  # "I've signed up for December" or "I moved in December": this does not tell
+    before = since or past or ahead > FUTURE_MONTHS
+    year = today.year + (month < today.month and not before) - (month > today.month and before)
     return f"{found.group()} {year}"
 
 

@@ -20,6 +20,7 @@ from edgemem.values import Line, Stats
 CHANGED_LOG_ODDS = -0.2
 """A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed`
 replaces it."""
+FORGETTING = 1.3  # the words of such a request are plain; small models are slow to say yes to them
 NEAR = 0.2  # nearness of a line that is worth a look
 LINES_PER_SENTENCE = 3
 MOST_PAIRS = 64  # about 2,500 tokens to read: an update must not grow with the memory
@@ -46,7 +47,7 @@ def changes(
         looks, cost = margins(task, session, texts, ("yes", "no"))
     best: dict[int, Change] = {}
     for (line, sentence), odds in zip(pairs, looks, strict=True):
-        if odds > least and (line.id not in best or odds > best[line.id].log_odds):
+        if odds > least - FORGETTING * sentence.forgets and (line.id not in best or odds > best[line.id].log_odds):
             best[line.id] = Change(line, sentence, odds)
     return list(best.values()), fed.plus(cost)
 
@@ -56,7 +57,8 @@ def candidates(lines: Sequence[Line], sentences: Sequence[Sentence]) -> list[tup
     first; the newest sentences first."""
     pairs: list[tuple[Line, Sentence]] = []
     for sentence in reversed(sentences):
-        if sentence.quoted or sentence.imagines or not (sentence.forgets or sentence.changes):
+        tells = sentence.forgets or (sentence.changes and not sentence.asks)
+        if sentence.quoted or sentence.imagines or not tells:
             continue
         near = [(_near(line.text, sentence), line) for line in lines]
         near = sorted((one for one in near if one[0] >= NEAR), key=lambda one: -one[0])
