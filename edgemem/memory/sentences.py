@@ -157,12 +157,19 @@ def as_note(sentence: Sentence) -> str:
 
 
 def with_subject(note: str, sentence: Sentence) -> str:
-    """A note with a capital letter and, where it begins with `she` or `they`, after the words that say who it is."""
+    """A note with a capital letter and, where it begins with `she` or `they` or leaves the person out (Spanish), after
+    the words that say who it is."""
     note = _trimmed(note)
-    tells_who = len(sentence.before.split()) > MIN_WORDS and not sentence.before.endswith(("?", ":"))
-    if wording.PRONOUN.match(note) and tells_who:
+    says_who = len(sentence.before.split()) > MIN_WORDS and not sentence.before.endswith(("?", ":"))
+    unsaid = not (sentence.mine or sentence.kin or sentence.style) and _has(sentence.before, wording.KIN)
+    if says_who and (wording.PRONOUN.match(note) or unsaid):
         note = f"{_trimmed(sentence.before)}; {note}"
     return note[:1].upper() + note[1:]
+
+
+def tells_whose(note: str) -> bool:
+    """Whether a note says about whom it is: not one that begins with `she` where nothing says who she is."""
+    return wording.PRONOUN.match(note) is None
 
 
 def _trimmed(text: str) -> str:

@@ -21,18 +21,26 @@ CHANGED_LOG_ODDS = -0.2
 """A line is overtaken when `yes` is likelier than `no` by this (or hardly less likely). A card's threshold `changed`
 replaces it."""
 FORGETTING = 1.3  # the words of such a request are plain; small models are slow to say yes to them
+RESTATED_LOG_ODDS = 0.3
+"""The same where no word of change stands in the sentence: it must be on the very thing, and be kept itself."""
 NEAR = 0.2  # nearness of a line that is worth a look
+SAME_THING = 0.5  # nearness of a line that a sentence says anew
 LINES_PER_SENTENCE = 3
 MOST_PAIRS = 64  # about 2,500 tokens to read: an update must not grow with the memory
 
 
 @dataclass(frozen=True)
 class Change:
-    """`sentence` says that `line` no longer holds, or asks to forget it."""
+    """`sentence` says that `line` no longer holds, asks to forget it, or (`restated`) says it anew: then the line is
+    only ever replaced by what the sentence says."""
 
     line: Line
     sentence: Sentence
     log_odds: float
+
+    @property
+    def restated(self) -> bool:
+        return not (self.sentence.changes or self.sentence.forgets)
 
 
 def changes(
@@ -47,22 +55,24 @@ def changes(
         looks, cost = margins(task, session, texts, ("yes", "no"))
     best: dict[int, Change] = {}
     for (line, sentence), odds in zip(pairs, looks, strict=True):
-        if odds > least - FORGETTING * sentence.forgets and (line.id not in best or odds > best[line.id].log_odds):
-            best[line.id] = Change(line, sentence, odds)
+        change = Change(line, sentence, odds)
+        enough = RESTATED_LOG_ODDS if change.restated else least - FORGETTING * sentence.forgets
+        if odds > enough and (line.id not in best or odds > best[line.id].log_odds):
+            best[line.id] = change
     return list(best.values()), fed.plus(cost)
 
 
 def candidates(lines: Sequence[Line], sentences: Sequence[Sentence]) -> list[tuple[Line, Sentence]]:
-    """Pairs worth a look: a sentence with words of change or forgetting, and the lines it may be about, nearest
-    first; the newest sentences first."""
+    """Pairs worth a look, for each sentence the nearest lines; the newest sentences first. A sentence with words of
+    change or forgetting may be about any line it comes near, another statement only about the very same thing."""
     pairs: list[tuple[Line, Sentence]] = []
     for sentence in reversed(sentences):
-        tells = sentence.forgets or (sentence.changes and not sentence.asks)
-        if sentence.quoted or sentence.imagines or not tells:
+        if sentence.quoted or sentence.imagines or (sentence.asks and not sentence.forgets):
             continue
-        near = [(_near(line.text, sentence), line) for line in lines]
-        near = sorted((one for one in near if one[0] >= NEAR), key=lambda one: -one[0])
-        pairs += [(line, sentence) for _, line in near[:LINES_PER_SENTENCE]]
+        near, least = (_near, NEAR) if sentence.forgets or sentence.changes else (_nearness, SAME_THING)
+        found = [(near(line.text, sentence), line) for line in lines]
+        found = sorted((one for one in found if one[0] >= least), key=lambda one: -one[0])
+        pairs += [(line, sentence) for _, line in found[:LINES_PER_SENTENCE]]
     return pairs[:MOST_PAIRS]
 
 
@@ -70,6 +80,10 @@ def _near(line: str, sentence: Sentence) -> float:
     """Nearness of a line to a sentence; 1 where both are on a topic of which a person has one state at a time."""
     if topics(line) & topics(sentence.text):
         return 1.0
+    return _nearness(line, sentence)
+
+
+def _nearness(line: str, sentence: Sentence) -> float:
     return nearness(line, content_words(_in_context(sentence)))
 
 

@@ -22,7 +22,7 @@ from edgemem.memory.check import MAX_FACT_CHARS
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.edits import parse_notes
 from edgemem.memory.pattern import NotesConstraint
-from edgemem.memory.sentences import Sentence, sentences_of, with_subject
+from edgemem.memory.sentences import Sentence, sentences_of, tells_whose, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
 from edgemem.policies.base import Proposal, UpdateTask
 from edgemem.policies.changes import Change, changes
@@ -68,12 +68,13 @@ class EditsPolicy:
         if not sentences:
             return Proposal((), "", Stats())
         notes, reply, stats = self._notes(task, sentences)
+        notes = [note for note in _without_repeats(notes) if tells_whose(note.text)]
         found: list[Change] = []
         if "changes" not in self._without:
             limit = self._thresholds.get("changed")
             found, cost = changes(task, sentences, *([] if limit is None else [limit]))
             stats = stats.plus(cost)
-        return Proposal(tuple(_operations(_without_repeats(notes), found)), reply, stats)
+        return Proposal(tuple(_operations(notes, found)), reply, stats)
 
     def _notes(self, task: UpdateTask, sentences: Sequence[Sentence]) -> tuple[list[Note], str, Stats]:
         with opened(task, task.prompts.edits()) as (session, fed):
@@ -188,6 +189,8 @@ def _operations(notes: Sequence[Note], found: Sequence[Change]) -> list[Operatio
         line, source = change.line, (change.sentence.turn.id,)
         note = None if change.sentence.forgets else told.pop(id(change.sentence), None)
         old = {"line_id": line.id, "old_text": line.text, "old_section": line.section, "sources": source}
+        if note is None and change.restated:
+            continue
         if note is None:
             operations.append(Operation("delete", **old))  # type: ignore[arg-type]
         else:
