@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -87,6 +87,16 @@ def retention_chats(folder: Path) -> list[WriteCase]:
     for row in rows_of(folder / "retention.jsonl"):
         cases.append(own_case(row, "retention", cases[-1].id if cases else None))
     return cases
+
+
+def planted_chats(folder: Path) -> list[WriteCase]:
+    """The same, but what the ten chats plant stands in the memory as lines: what of it does small talk cost?"""
+    return [
+        replace(case, set="planted", turns=(), memory_before=tuple(gold.fact for gold in case.gold))
+        if case.style == "planted"
+        else replace(case, set="planted")
+        for case in retention_chats(folder)
+    ]
 
 
 def crowd_chats(folder: Path) -> list[WriteCase]:
@@ -176,6 +186,7 @@ SETS: dict[str, CaseSet] = {
     for found in (
         CaseSet("own", 1, "our own text, Apache-2.0", own_chats, own=True),
         CaseSet("retention", 1, "our own text, Apache-2.0", retention_chats, own=True),
+        CaseSet("planted", 1, "our own text, Apache-2.0", planted_chats, own=True),
         CaseSet("crowd", 1, "our own text, Apache-2.0", crowd_chats, own=True),
         CaseSet("cost", 1, "our own text, Apache-2.0", cost_chats, own=True),
         CaseSet("memoryctrl", 1, "MIT (YnezT0311/pros_2026_mem_follow)", partial(memoryctrl, personas=(0, 1))),

@@ -91,14 +91,14 @@ def _cost_groups(rows: Sequence[Row]) -> list[Group]:
 
 
 def retention(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """For each run of the set `retention`: what of the planted and of the hidden facts is there after its last chat.
+    """For each run of the sets `retention` and `planted`: what of the planted and of the hidden facts is there after its last chat.
 
     Facts told in the last chat itself count, too. `learned` were found right after the chat that told them.
     """
     runs: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        if row["set"] == "retention":
-            runs.setdefault(tuple(str(row[name]) for name in RUN), []).append(row)
+        if row["set"] in ("retention", "planted"):
+            runs.setdefault((row["set"], *(str(row[name]) for name in RUN)), []).append(row)
     return [_retained(members) for _, members in sorted(runs.items())]
 
 
@@ -112,7 +112,10 @@ def _retained(rows: Sequence[Row]) -> dict[str, Any]:
         "planted": lambda fact: fact["style"] == "planted",
         "hidden": lambda fact: bool(fact["hidden"]),
     }
-    counts: dict[str, Any] = {"run": {name: last[name] for name in RUN}, "chats": len(rows), "last": last["case"]}
+    run = {name: last[name] for name in RUN}
+    if last["set"] == "planted":
+        run["variant"] = f"{run['variant']} planted as lines".strip()
+    counts: dict[str, Any] = {"run": run, "chats": len(rows), "last": last["case"]}
     for kind, wanted in kinds.items():
         names = [name for name, fact in facts.items() if wanted(fact)]
         counts[kind] = {
