@@ -91,7 +91,7 @@ def _cost_groups(rows: Sequence[Row]) -> list[Group]:
 
 
 def retention(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """For each run of the sets `retention` and `planted`: what of the planted and of the hidden facts is there after its last chat.
+    """For each run of `retention` and `planted`: what of the planted and the hidden facts is there after its last chat.
 
     Facts told in the last chat itself count, too. `learned` were found right after the chat that told them.
     """
