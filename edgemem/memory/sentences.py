@@ -20,6 +20,7 @@ TOLD_WORDS = 3  # a statement in front of a question has more
 _SYMBOLS = re.compile(r"[<>{}=|\\]|\w\(|\w_\w|\w\[|https?:")
 _QUOTATION = re.compile(r"[\"“”„«][^\"“”„«»]+[\"“”»]?")
 _QUOTES = '"“”„«»'
+_OF_THINGS = ("it", "it's", "it’s", "es")  # pronouns that need no person
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,8 @@ def with_subject(note: str, sentence: Sentence) -> str:
 
 def tells_whose(note: str) -> bool:
     """Whether a note says about whom it is: not one that begins with `she` where nothing says who she is."""
-    return wording.PRONOUN.match(note) is None
+    found = wording.PRONOUN.match(note)
+    return found is None or found.group().casefold().split()[-1] in _OF_THINGS
 
 
 def _trimmed(text: str) -> str:

@@ -33,7 +33,7 @@ from edgemem.values import Operation, Origin, Stats
 STEPS = frozenset({"wording", "model", "notes", "changes"})
 """What can be left out, to measure what it buys: the wording's say, the model's say, the model's notes, changes."""
 
-KEEP_LOG_ODDS = -0.8
+KEEP_LOG_ODDS = -0.9
 """Sentences above this are kept. A card's threshold `keep` replaces it."""
 TRUST = 0.4
 """Weight of the model's log-odds beside the wording's. A card's threshold `trust` replaces it."""
