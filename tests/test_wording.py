@@ -15,7 +15,7 @@ from edgemem.memory import wording, words
 
 LANGUAGES = wording.LANGUAGES
 NAMES = [name for name in wording.__annotations__ if name.isupper() and not name.startswith("_")]
-SIZE = 100_000
+SIZE = 30_000  # a quadratic pattern needs seconds for it
 HOSTILE = [
     *("a", " ", "\n", ".", "¿", '"', "(", "`", "n'", "a-", "and ", "no ", "my ", "e.g. ", "a. ", "1. a ", "je ne "),
     *("wenn ich ", "you are a ", "forget ", "tu es un ", "eres una ", "my" + " " * 60, "and, ", "Dr. "),
