@@ -124,6 +124,15 @@ def test_a_sentence_that_begins_with_she_tells_who_she_is_and_is_one_line() -> N
     assert texts(proposal) == ["My sister Ana sings; She is deaf"]
 
 
+def test_a_note_that_leaves_out_a_name_or_number_is_replaced_by_the_sentence() -> None:
+    for said, note in (
+        ("I'm Nuno, I live in Porto and teach maths.", "I live in Porto and teach maths"),
+        ("I run 30 kilometres a week with my club.", "I run with my club every week"),
+    ):
+        engine = ScriptedEngine([f"ADD About: {note}"], scores=scores(keep=FAR))
+        assert texts(proposed(engine, turns(said))) == [said.rstrip(".")]
+
+
 @pytest.mark.parametrize(
     "before",
     [

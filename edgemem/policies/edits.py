@@ -135,10 +135,16 @@ def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str
     texts = [one.text for one in written]
     together = " ".join(texts)
     a_part_will_do = sentence.orders or sentence.asks
-    lost = len(content_words(together)) < KEPT_SHARE * len(content_words(said)) and not a_part_will_do
+    lost = not a_part_will_do and _loses(together, said)
     if not texts or lost or stop_reason == "length" or not _faithful(together, said) or "?" in together:
         return [] if sentence.asks else [_quote(sentence, section)]
     return [Note(sentence, section or one.section, _told(one.text, sentence)) for one in written]
+
+
+def _loses(note: str, said: str) -> bool:
+    """Whether a note leaves out a name or number, or half of the words of meaning."""
+    few = len(content_words(note)) < KEPT_SHARE * len(content_words(said))
+    return few or not names_in(said) <= all_stems(note)
 
 
 def _faithful(note: str, said: str) -> bool:
