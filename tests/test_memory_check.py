@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -190,3 +190,32 @@ def test_the_constraint_allows_only_notes(text: str, allowed: bool, complete: bo
     constraint = NotesConstraint()
     assert constraint.allows(text) is allowed
     assert constraint.complete(text) is complete
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hier ist es nachts dunkel", "Hier ist es nachts dunkel"),
+        ("übermorgen zum Arzt", "2026-11-26 zum Arzt"),
+        ("pasado mañana me voy", "2026-11-26 me voy"),
+        ("por la mañana corro", "por la mañana corro"),
+        ("demain j'arrête", "2026-11-25 j'arrête"),
+        ("I'm training for a race in May", "I'm training for a race in May 2027"),
+        ("exam on 8 April", "exam on 8 April 2027"),
+        ("since January", "since January 2026"),
+        ("el 4 de mayo empiezo", "el 4 de mayo 2027 empiezo"),
+        ("I moved in March", "I moved in March 2026"),
+        ("I've signed up for a race in May", "I've signed up for a race in May"),
+        ("in may", "in may"),
+        ("on 5 May 2027", "on 5 May 2027"),
+    ],
+)
+def test_days_and_months_get_the_year_they_mean_in_four_languages(text: str, expected: str) -> None:
+    assert with_absolute_dates(text, date(2026, 11, 24)) == expected
+
+
+def test_a_plan_leaves_the_memory_two_weeks_after_its_last_day() -> None:
+    plans = ("Flies to Oslo on 2026-11-02", "Race on 2026-11-20", "Wants a boat")
+    document = parse("## Plans\n" + "".join(f"- {plan}\n" for plan in plans))
+    known = memory_of(document, match_lines(document.facts, (), 1))
+    assert [one.line_id for one in check([], known, [turn("Hello there")], 2048, words).operations] == [1]

@@ -38,11 +38,11 @@ _WEEKDAY = "|".join(_DAY_NUMBER)
 _MONTH = "|".join(_MONTH_NUMBER)
 _NUMBERS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _COUNT = rf"\d{{1,3}}|{'|'.join(_NUMBERS)}"
-_OFFSETS = {
+_OFFSETS = {  # not the French "hier": in German it means "here"
     **dict.fromkeys(("today", "tonight", "heute", "hoy", "aujourd'hui", "aujourd’hui"), 0),
     **dict.fromkeys(("tomorrow", "demain"), 1),
     **dict.fromkeys(("the day after tomorrow", "übermorgen", "pasado mañana", "après-demain"), 2),
-    **dict.fromkeys(("yesterday", "gestern", "ayer", "hier"), -1),
+    **dict.fromkeys(("yesterday", "gestern", "ayer"), -1),
     **dict.fromkeys(("vorgestern", "anteayer", "avant-hier"), -2),
 }
 _PHRASE = re.compile(
