@@ -204,7 +204,7 @@ def test_the_constraint_allows_only_notes(text: str, allowed: bool, complete: bo
         ("exam on 8 April", "exam on 8 April 2027"),
         ("since January", "since January 2026"),
         ("el 4 de mayo empiezo", "el 4 de mayo 2027 empiezo"),
-        ("I moved in March", "I moved in March 2026"),
+        ("I moved in March", "I moved in March"),
         ("I've signed up for a race in May", "I've signed up for a race in May"),
         ("in may", "in may"),
         ("on 5 May 2027", "on 5 May 2027"),
