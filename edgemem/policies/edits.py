@@ -137,7 +137,8 @@ def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str
     a_part_will_do = sentence.orders or sentence.asks
     lost = not a_part_will_do and _loses(together, said)
     if not texts or lost or stop_reason == "length" or not _faithful(together, said) or "?" in together:
-        return [] if sentence.asks else [_quote(sentence, section)]
+        only_a_wish = sentence.asks or (sentence.orders and not (sentence.plain or sentence.style or sentence.keep))
+        return [] if only_a_wish else [_quote(sentence, section)]
     return [Note(sentence, section or one.section, _told(one.text, sentence)) for one in written]
 
 
