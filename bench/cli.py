@@ -68,9 +68,10 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
 ) -> None:
     """Show what the rows say: recall, wrong lines, changes, language, cost."""
+    from .jsonl import read_objects
     from .writing.judging import read_verdicts
     from .writing.report import build, markdown
-    from .writing.rows import read_objects, read_rows
+    from .writing.rows import read_rows
 
     rows = read_rows(files)
     judged = read_verdicts([row for path in verdicts or () for row in read_objects(path)])

@@ -12,11 +12,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from edgemem.errors import InvalidInput
 
-from .rows import RowKey
-from .values import WriteCase
+from .jsonl import RowKey
+
+
+class Link(Protocol):
+    """One chat of a chain: its set, its name, and the name of the one it goes on from (None: the first)."""
+
+    @property
+    def set(self) -> str: ...
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def chains_on(self) -> str | None: ...
 
 
 class Chains:
@@ -26,7 +39,7 @@ class Chains:
         self._folder = folder / hashlib.sha256("\0".join(run_key).encode()).hexdigest()[:16]
 
     @contextmanager
-    def home(self, case: WriteCase, continued: bool) -> Iterator[Path]:
+    def home(self, case: Link, continued: bool) -> Iterator[Path]:
         """A home to work in: new, or a copy of the one that `chains_on` left. Kept when the work ends well and
         another case goes on with it (`continued`)."""
         with TemporaryDirectory(prefix="edgemem-bench-") as temporary:
@@ -43,7 +56,7 @@ class Chains:
             if continued:
                 self._keep(home, self._place(case.set, case.id))
 
-    def done(self, case: WriteCase, continued: bool) -> None:
+    def done(self, case: Link, continued: bool) -> None:
         """The case's row is on disk: what it started from is needed no more."""
         if case.chains_on:
             shutil.rmtree(self._place(case.set, case.chains_on), ignore_errors=True)
