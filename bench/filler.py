@@ -1,6 +1,7 @@
 """Chats that tell nothing about the user, of our own text: what stands between facts in long histories. Pure.
 
-Seeded and put together from parts, so they repeat in kind, not in words. Sizes are by characters (four to a token).
+Seeded: fourteen subjects, whose questions and sentences are drawn anew for each chat, so that some come back.
+Sizes are by characters (four to a token).
 """
 
 from __future__ import annotations

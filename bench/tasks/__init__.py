@@ -54,8 +54,9 @@ def load_task(name: str, data: Path | None) -> list[Case]:
     try:
         found = TASKS[name].load(folder)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        problem = str(error) if isinstance(error, OSError) else repr(error)
         raise InvalidInput(
-            f"cannot read {name} from {folder}: {error!r}", "check that the files are whole and of the expected schema"
+            f"cannot read {name} from {folder}: {problem}", "check that the files are whole and of the expected schema"
         ) from error
     if not found:
         raise InvalidInput(f"{folder} holds no question", "check the folder")

@@ -32,7 +32,9 @@ def cases(folder: Path) -> list[Case]:
 def _conversation(name: str, data: dict[str, Any]) -> Iterable[Case]:
     speakers = [data["speaker_a"], data["speaker_b"]]
     said = {
-        turn["dia_id"]: f"{turn['speaker']}: {turn['text']}" for number in _numbers(data) for turn in _part(data, number)
+        turn["dia_id"]: f"{turn['speaker']}: {turn['text']}"
+        for number in _numbers(data)
+        for turn in _part(data, number)
     }
     answers = sorted({str(row["answer"]) for row in data["qa"] if row["category"] != 5})
     for letter, user in zip("ab", speakers, strict=True):

@@ -1,9 +1,10 @@
-"""PersonaMem v2, the official multiple choice: `(a)` to `(d)`, drawn with seed 42 + row, last `\\boxed` after `</think>`.
+"""PersonaMem v2, the official multiple choice: `(a)` to `(d)` in the order of seed 42 + row, an answer in `\\boxed`.
 
-Read from `benchmark.csv` and the history files its rows name. Of the 27 columns only six are read: whose, which history,
-question, right and wrong answers, kind; `related_conversation_snippet` goes to the arm `oracle` alone. The first message
-of a history, a `system` text with the persona, is left out. A history has no session edges: it is cut before a user's turn
-into chats of at most `SESSION_CHARS`. Persona 78 is in development and benchmark data upstream and is flagged.
+Read from `benchmark.csv` and the history files its rows name. Of the 27 columns only six are read: whose, which
+history, question, right and wrong answers, kind; `related_conversation_snippet` goes to the arm `oracle` alone. The
+first message of a history, a `system` text with the persona, is left out. A history has no session edges: it is cut
+before a user's turn into chats of at most `SESSION_CHARS`. Persona 78 is in development and benchmark data upstream
+and is flagged.
 """
 
 from __future__ import annotations

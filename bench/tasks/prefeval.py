@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..filler import filler_chats
-from ..values import START, Case, History, Session
+from ..values import START, Case, History, Session, Turns
 from .common import shuffled
 
 PREFERENCES = 10
@@ -41,7 +41,7 @@ def _user(number: int, rows: list[tuple[str, int, dict[str, Any]]]) -> list[Case
 
 
 def _history(name: str, preferences: list[str]) -> History:
-    told = [(("user", preference), ("assistant", NOTED)) for preference in preferences]
+    told: list[Turns] = [(("user", preference), ("assistant", NOTED)) for preference in preferences]
     chats = [*told, *filler_chats(f"prefeval {name}", FILLER_TOKENS)]
     random.Random(f"prefeval {name}").shuffle(chats)
     sessions = tuple(Session(START + timedelta(days=3 * day), chat) for day, chat in enumerate(chats))

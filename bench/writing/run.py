@@ -22,6 +22,7 @@ from edgemem.values import BUDGET_TOKENS, Operation
 
 from ..chains import Chains
 from ..jsonl import Row, append_object
+from ..learning import journal
 from ..sources import WRITERS, digest_of
 from .cases import SETS
 from .judging import line_digest
@@ -148,7 +149,7 @@ def run_case(
         _remembered_before(assistant, case)
         before = _texts(assistant)
         sizes = _sizes(assistant, case)
-        _journal(assistant, case)
+        journal(assistant, case.turns, case.time)
         report = remember_naively(assistant) if setup.policy == "naive" else assistant.remember()
         after = _texts(assistant)
         row = head(setup, case) | _labels(case) | score(case, before, after) | sizes | _cost(setup, report)
@@ -172,13 +173,6 @@ def _remembered_before(assistant: Assistant, case: WriteCase) -> None:
     if case.memory_before:
         lines = [Operation("add", section="About", text=text, origin="imported") for text in case.memory_before]
         assistant.store.commit(lines, base=assistant.store.read(), cause="command")
-
-
-def _journal(assistant: Assistant, case: WriteCase) -> None:
-    chat = assistant.store.start_chat("bench")
-    for role, text in case.turns:
-        assistant.store.add_turn(chat, role, text, case.time)
-    assistant.store.end_chat(chat)
 
 
 def _texts(assistant: Assistant) -> tuple[str, ...]:
