@@ -61,6 +61,29 @@ def run_arms(
         _ask_all(ArmsRun(setup, cases, _names(arms) or list(ARMS), rows, limit), rows, run.output)
 
 
+@app.command("report")
+@common
+def report_arms(
+    run: Run,
+    files: RowFiles,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for report.md and report.html.")] = None,
+) -> None:
+    """Show what the rows of `bench run` say: scores beside costs, as Markdown and as one page that opens offline."""
+    from .report import as_html, as_markdown, build
+    from .setup import read_rows
+
+    rows = read_rows(files)
+    if not rows:
+        raise InvalidInput("there are no rows in these files", "make some: edgemem bench run")
+    text = as_markdown(rows)
+    if out:
+        _write_text(out / "report.md", text)
+        _write_text(out / "report.html", as_html(rows))
+    if run.output.json:
+        run.output.data(build(rows))
+    run.output.text(f"report.md and report.html in {out}" if out else text.rstrip())
+
+
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
