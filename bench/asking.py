@@ -18,7 +18,7 @@ LETTERS = string.ascii_lowercase
 LETTER_TOKENS, TEXT_TOKENS, BOXED_TOKENS = 24, 64, 2048
 """Room for a reply: a letter and a few words; a short answer; thinking and an answer (PersonaMem v2)."""
 
-_NAMED = re.compile(r"\(([a-z])\)", re.IGNORECASE)
+_NAMED = re.compile(r"[(\[{]([a-z])[)\]}]", re.IGNORECASE)
 _ALONE = re.compile(r"^\W*([a-z])(?:[).:,\s]|$)", re.IGNORECASE)
 _ANSWER_IS = re.compile(r"\banswer(?: is|:)\s*\(?([a-z])\b(?!\w|')", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{\s*\(?\s*([a-z])\s*\)?\s*\}", re.IGNORECASE)

@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(("memoryctrl", "prefeval"), 2, 6),
+    "quick": Preset(("memoryctrl", "prefeval"), 2, 4),
     "standard": Preset(("memoryctrl", "personamem_v1", "prefeval", "locomo"), 4, 12),
     "full": Preset(tuple(TASKS), None, None),
 }

@@ -1,7 +1,8 @@
 """Runs questions through the arms and yields a row for each, and for each session that had to be learned for them.
 
 Order: history by history, arm by arm, so that the questions of an arm share what the engine has read; the first one
-after that is `cold`, the others are not. Each row is on disk before it is yielded. Does not print.
+after that is `cold`, the others are not. Each row is on disk before it is yielded;
+`<rows>.replies.jsonl` keeps what was replied, which may be text of the sets. Does not print.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Run:
             raise InvalidInput(f"there is no arm {', '.join(unknown)}", f"use {', '.join(ARMS)}")
         self._setup, self._all, self._arms, self._rows = setup, list(cases), list(arms), rows
         self._cases = self._all[:limit]
+        self._replies = rows.with_name(rows.name + ".replies.jsonl")
         found = read_rows([rows]) if rows.exists() else []
         self._there = {key_of(row) for row in found}
         self._memories = Memories(setup, rows)
@@ -116,7 +118,9 @@ class Run:
         try:
             for number, case in enumerate(cases):
                 row = question_head(self._setup, case, arm) | {"cold": number == 0 or arm in PER_QUESTION}
-                yield self._add(row | self._answered(session, arm, case))
+                row |= self._answered(session, arm, case)
+                append_object(self._replies, {"key": key_of(row), "reply": row.pop("reply", None)})
+                yield self._add(row)
         finally:
             session.close()
 
@@ -166,6 +170,7 @@ def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
     session.feed(ids)
     return {
         "status": "ok",
+        "reply": reply,
         "prompt_tokens": len(ids),
         "cached_tokens": cached,
         "output_tokens": stats.output_tokens,

@@ -196,6 +196,9 @@ def test_a_killed_run_ends_with_the_same_ids_and_scores(tmp_path: Path, calls: i
 def test_rows_hold_no_text_of_the_set(tmp_path: Path) -> None:
     ask(setup(), chosen(), tmp_path / "rows.jsonl")
     text = (tmp_path / "rows.jsonl").read_text("utf-8")
+    replies = (tmp_path / "rows.jsonl.replies.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["reply"] for line in replies] == ["(a)"] * 8 * len(ARMS)
+    assert '"reply"' not in text
     assert [word for word in ("Bergen", "sketchbook", "lighthouse", "buses") if word in text] == []
 
 
@@ -216,7 +219,7 @@ LETTER = Case("c", "t", load_task("memoryctrl", None)[0].history, 4, "Q?", ("x",
     [
         *[("(b)", 1), ("(B) because", 1), ("b", 1), ("B. y", 1), ("The answer is b", 1), ("Answer: (c)", 2)],
         *[("(a) or (b)", None), ("I do not know.", None), ("(d)", None), ("", None), ("b is fine, so (b)", 1)],
-        *[("A trip to Paris", 0), ("Because of y", None)],
+        *[("A trip to Paris", 0), ("Because of y", None), ("[B]", 1), ("**(c)**", 2)],
     ],
 )
 def test_the_letter_that_a_reply_names(reply: str, place: int | None) -> None:
