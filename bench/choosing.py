@@ -42,7 +42,7 @@ def choose(preset: str, tasks: Sequence[str] = (), data: Path | None = None) -> 
 
 def _there(preset: Preset, data: Path | None) -> list[str]:
     """The preset's tasks, but for those that the data folder does not have."""
-    found = [name for name in preset.tasks if data is None or (data / name).is_dir()]
+    found = [name for name in preset.tasks if data is None or (data / TASKS[name].place).is_dir()]
     if not found:
         raise InvalidInput(f"{data} has no folder {' or '.join(preset.tasks)}", "name the folder with --data")
     return found

@@ -194,7 +194,7 @@ def _plots(group: Group) -> list[Block]:
         items = [(arm.name, *_points(arm.scores[score])) for arm in answered]
         plots.append(bars(title, items, " %"))
         series = [
-            Series(arm.name, [(arm.cost["input_tokens"] or 0.0, *_points(arm.scores[score]))]) for arm in answered
+            Series(arm.name, [(arm.cost["answered_tokens"] or 0.0, *_points(arm.scores[score]))]) for arm in answered
         ]
         plots.append(chart(f"{title} against input", "input tokens", "%", series))
         first = [(arm.name, arm.cost["cold_first_token_s"] or 0.0, None, None) for arm in answered]

@@ -23,7 +23,8 @@ TITLES = {"strict": "strict", "parsed": "parsed", "forced": "forced choice", "f1
 @dataclass(frozen=True)
 class Arm:
     """One arm of a group. Scores over questions it answered; `difference` is arm minus memory over common ones.
-    `input_tokens` counts prompts that did not fit as well."""
+    `input_tokens` counts prompts that did not fit as well,
+    `answered_tokens` does not."""
 
     name: str
     asked: int
@@ -150,6 +151,7 @@ def _cost(rows: Sequence[Row]) -> dict[str, float | None]:
 
     peaks = [row["rss_peak"] for row in rows if row.get("rss_peak")]
     return {
+        "answered_tokens": over(lambda row: row["prompt_tokens"]),
         "cached_tokens": over(lambda row: row["cached_tokens"]),
         "output_tokens": over(lambda row: row["output_tokens"]),
         "cold_first_token_s": over(lambda row: row["first_token_s"], cold=True),

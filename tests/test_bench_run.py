@@ -21,7 +21,7 @@ from edgemem.bench.choosing import choose
 from edgemem.bench.run import Run
 from edgemem.bench.setup import Setup, read_rows
 from edgemem.bench.tasks import TASKS, load_task
-from edgemem.bench.values import START, Case, Session
+from edgemem.bench.values import START, Case, History, Session
 from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import InvalidInput
 from edgemem.prompting.prompts import load_prompts
@@ -55,7 +55,7 @@ def everything() -> list[Case]:
 
 
 def test_a_perfect_engine_scores_everything_in_every_arm(tmp_path: Path) -> None:
-    cases = [case for case in everything() if case.task != "prefeval"]
+    cases = [case for case in everything() if not case.task.startswith("prefeval")]
     rows = questions(ask(perfect(cases), cases, tmp_path / "rows.jsonl"))
     asked = [row for row in rows if row["status"] == "ok"]
     assert {row["arm"] for row in asked} == set(ARMS)
@@ -79,7 +79,7 @@ def test_the_right_option_stands_in_every_place() -> None:
 
 
 def test_updates_never_see_a_question_and_labels_are_never_seen(tmp_path: Path) -> None:
-    cases = [case for case in everything() if case.task != "prefeval"]
+    cases = [case for case in everything() if not case.task.startswith("prefeval")]
     engine = ScriptedEngine(lambda prompt: "(a)")
     run = Run(Setup(engine, load_prompts(), miniature=True), cases, ["memory"], tmp_path / "rows.jsonl")
     texts = {question_text(case) for case in cases}
@@ -277,7 +277,14 @@ def test_ten_preferences_stand_between_other_chats() -> None:
     first = load_task("prefeval", None)[0].history
     told = [turns for turns in (session.turns for session in first.sessions) if len(turns) == 2]
     assert len(told) == 10
-    assert 30_000 < sum(len(text) for session in first.sessions for _, text in session.turns) < 36_000
+    assert 30_000 < _characters(first) < 36_000
+    longer = load_task("prefeval_32k", None)
+    assert 125_000 < _characters(longer[0].history) < 135_000
+    assert [case.id for case in longer] == [case.id for case in load_task("prefeval", None)]
+
+
+def _characters(history: History) -> int:
+    return sum(len(text) for session in history.sessions for _, text in session.turns)
 
 
 @pytest.mark.parametrize(

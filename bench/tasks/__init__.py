@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgemem.errors import InvalidInput
@@ -14,6 +15,7 @@ from edgemem.errors import InvalidInput
 from ..values import Case
 from . import locomo, memoryctrl, memsyco, personamem_v1, personamem_v2, prefeval
 
+_PREFEVAL = "CC BY-NC 4.0 (amazon-science/PrefEval)"
 FIXTURES = Path(__file__).with_name("fixtures")
 """Miniature sets of our own text in the upstream schemas: what is run where no data is named."""
 
@@ -26,6 +28,12 @@ class Task:
     version: int
     licence: str
     load: Callable[[Path], list[Case]]
+    folder: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its folder's name, where several tasks read the same data."""
+        return self.folder or self.name
 
 
 TASKS: dict[str, Task] = {
@@ -33,7 +41,11 @@ TASKS: dict[str, Task] = {
     for found in (
         Task("memoryctrl", 1, "MIT (YnezT0311/pros_2026_mem_follow)", memoryctrl.cases),
         Task("personamem_v1", 1, "MIT (bowen-upenn, PersonaMem v1, rebuilt subset)", personamem_v1.cases),
-        Task("prefeval", 1, "CC BY-NC 4.0 (amazon-science/PrefEval)", prefeval.cases),
+        Task("prefeval", 1, _PREFEVAL, prefeval.cases),
+        *(
+            Task(f"prefeval_{size}k", 1, _PREFEVAL, partial(prefeval.cases, filler_tokens=size * 1000), "prefeval")
+            for size in (16, 32)
+        ),
         Task("locomo", 1, "CC BY-NC 4.0 (snap-research/locomo)", locomo.cases),
         Task("memsyco", 1, "MIT (XMUDeepLIT/MemSyco-Bench)", memsyco.cases),
         Task("personamem_v2", 1, "CC BY 4.0 (bowen-upenn/PersonaMem-v2)", personamem_v2.cases),
@@ -48,7 +60,7 @@ def load_task(name: str, data: Path | None) -> list[Case]:
     """
     if name not in TASKS:
         raise InvalidInput(f"there is no task {name!r}", f"use {', '.join(TASKS)}")
-    folder = (data or FIXTURES) / name
+    folder = (data or FIXTURES) / TASKS[name].place
     if not folder.is_dir():
         raise InvalidInput(f"there is no folder {folder}", "name the folder that holds it with --data, or leave it out")
     try:
