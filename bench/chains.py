@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from edgemem.errors import InvalidInput
+from edgemem.errors import InvalidInput, StoreWriteFailed
 
 from .jsonl import RowKey
 
@@ -51,7 +51,7 @@ class Chains:
                         f"{case.id} goes on where {case.chains_on} ended, which has not been run here",
                         "run the chain from its start, with the same rows file",
                     )
-                shutil.copytree(before, home)
+                _copied(before, home)
             yield home
             if continued:
                 self._keep(home, self._place(case.set, case.id))
@@ -66,12 +66,21 @@ class Chains:
                     folder.rmdir()
 
     def _keep(self, home: Path, place: Path) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(place.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(home, part)
+        _copied(home, part)
         part.rename(place)
 
     def _place(self, name: str, case_id: str) -> Path:
         return self._folder / name / hashlib.sha256(case_id.encode()).hexdigest()[:16]
+
+
+def _copied(folder: Path, to: Path) -> None:
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(folder, to)
+    except OSError as error:
+        raise StoreWriteFailed(
+            f"cannot keep a home in {to.parent}: {error}", "check the disk and the folder"
+        ) from error

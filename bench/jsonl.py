@@ -45,6 +45,15 @@ def append_object(path: Path, value: Mapping[str, Any]) -> None:
         raise StoreWriteFailed(f"cannot write to {path}: {error}", "check the disk and the folder") from error
 
 
+def check_writable(path: Path) -> None:
+    """Raises StoreWriteFailed where rows could not be appended, before anything costly is done for them."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise StoreWriteFailed(f"cannot write to {path}: {error}", "check the disk and the folder") from error
+
+
 def _cut_torn_line(number: int, path: Path) -> None:
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):

@@ -21,7 +21,7 @@ from edgemem.values import GREEDY, Message, Stats
 from .arms import ARMS, PER_QUESTION, WITH_MEMORY, Known, Sources, before_question, transcript
 from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens
 from .estimate import Estimate
-from .jsonl import Row, append_object
+from .jsonl import Row, append_object, check_writable
 from .memories import Memories, key
 from .setup import Setup, key_of, question_head, read_rows, session_head
 from .usage import machine, memory_use, reset_peak
@@ -53,7 +53,8 @@ class Run:
         self._setup, self._all, self._arms, self._rows = setup, list(cases), list(arms), rows
         self._cases = self._all[:limit]
         self._replies = rows.with_name(rows.name + ".replies.jsonl")
-        found = read_rows([rows]) if rows.exists() else []
+        check_writable(rows)
+        found = read_rows([rows])
         self._there = {key_of(row) for row in found}
         self._memories = Memories(setup, rows)
         self._machine = machine()

@@ -23,7 +23,7 @@ from edgemem.bench.setup import Setup, read_rows
 from edgemem.bench.tasks import TASKS, load_task
 from edgemem.bench.values import START, Case, History, Session
 from edgemem.engines.scripted import ScriptedEngine
-from edgemem.errors import InvalidInput
+from edgemem.errors import InvalidInput, StoreWriteFailed
 from edgemem.prompting.prompts import load_prompts
 
 VARYING = ("at", "seconds", "first_token_s", "total_s", "rss_peak", "rss_anon", "rss_file")
@@ -306,6 +306,21 @@ def test_damaged_data_is_an_error_with_the_next_step(tmp_path: Path, damage: Any
     with pytest.raises(InvalidInput, match=words) as problem:
         load_task("memoryctrl", tmp_path)
     assert problem.value.hint
+
+
+def test_rows_that_cannot_be_written_are_an_error_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreWriteFailed, match="cannot write"):
+        Run(setup(), chosen(), ARMS, tmp_path / "file" / "rows.jsonl")
+
+
+def test_a_home_that_cannot_be_kept_leaves_the_rows_so_far(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    ask(setup(), chosen(), rows, ("none",))
+    (tmp_path / "rows.jsonl.homes").write_text("")
+    with pytest.raises(StoreWriteFailed, match="cannot keep"):
+        ask(setup(), chosen(), rows, ("memory",))
+    assert len(read_rows([rows])) == 8
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
