@@ -9,7 +9,7 @@ from typing import Any
 from .intervals import Mean
 from .page import Block, html, markdown
 from .plots import Series, bars, chart
-from .summary import SCORES, TITLES, Arm, Group, groups
+from .summary import SCORES, SHOWN, TITLES, Arm, Group, groups
 
 Row = Mapping[str, Any]
 TITLE = "edgemem: does the memory know the user, and what does that cost"
@@ -18,7 +18,9 @@ READING = (
     "(the letter that the reply names; a reply without one is wrong, see `parsed`), forced choice (the option that the "
     "model finds likeliest) and F1 (words of a free answer). `none` knows nothing and `swap` has another person's "
     "memory: what they reach the options give away. `oracle` reads the gold evidence. Cold: the first question of an "
-    "arm about a history; warm: a later one, whose prompt is partly read already. Times are wall clock on this machine."
+    "arm about a history; warm: a later one, whose prompt is partly read already. Times are wall clock here. "
+    "Leaks, where the user asked not to keep something: how often it is told all the same; what should have stayed is "
+    "in the categories named `probe`."
 )
 MINIATURE = (
     "Miniature data of our own text: it shows that everything works and what it costs, and is far too small to say how "
@@ -97,7 +99,7 @@ def _group(group: Group) -> list[Block]:
 
 
 def _scores(group: Group) -> Block:
-    shown = [score for score in ("strict", "parsed", "forced", "f1") if any(arm.scores[score].of for arm in group.arms)]
+    shown = [score for score in SHOWN if any(arm.scores[score].of for arm in group.arms)]
     head = ["arm", "answered", *(TITLES[score] for score in shown), "not answered because"]
     body = [
         [

@@ -221,7 +221,7 @@ def _reply(session: Session, room: int, started: float) -> tuple[str, Stats, flo
 
 def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> dict[str, Any]:
     """What a reply and the options' likelihoods are worth: `strict` and `parsed` where letters are asked for, `f1`
-    where there is a free answer, `forced` always."""
+    where there is a free answer, `leak` where something was not to be kept, `forced` always."""
     letter = chosen(case, reply)
     forced = likeliest(*options, per_token=case.form == "texts")
     asked = case.form != "texts"
@@ -231,6 +231,8 @@ def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> di
         "choice": letter,
         "parsed": letter is not None if asked else None,
         "strict": letter == case.gold if asked else None,
+        "leak": letter == case.leak if case.leak is not None else None,
+        "forced_leak": forced == case.leak if case.leak is not None else None,
         "forced_choice": forced,
         "forced": forced == case.gold,
         "f1": round(f1(case.answer, reply), 4) if case.answer is not None else None,

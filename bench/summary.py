@@ -17,7 +17,11 @@ from .intervals import Mean, difference, mean, unit
 Row = Mapping[str, Any]
 GROUP = ("task", "task_version", "miniature", "model", "model_digest", "context_tokens", "device", "threads")
 SCORES = ("strict", "forced", "f1")
-TITLES = {"strict": "strict", "parsed": "parsed", "forced": "forced choice", "f1": "F1"}
+SHOWN = ("strict", "parsed", "forced", "f1", "leak", "forced_leak")
+TITLES = {
+    **{"strict": "strict", "parsed": "parsed", "forced": "forced choice", "f1": "F1"},
+    **{"leak": "leaks", "forced_leak": "leaks, forced choice"},
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping
         asked=len(rows),
         answered=len(answered),
         problems={problem: problems.count(problem) for problem in sorted(set(problems))},
-        scores={score: mean(_values(answered, score), persons) for score in (*SCORES, "parsed")},
+        scores={score: mean(_values(answered, score), persons) for score in SHOWN},
         difference={
             score: difference(_values(answered, score), _values(theirs, score), persons)
             for score in SCORES

@@ -40,6 +40,7 @@ class Case:
 
     `form`: "letters" shows the options and asks for a letter (`boxed`: in the wording of PersonaMem v2); "texts" asks
     freely, and the options are only compared by how likely they are. `answer` is a free answer to score by words.
+    `leak` is the option that tells what the user asked not to keep.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Case:
     evidence: tuple[str, ...] = ()
     open_turns: Turns = ()
     note: str = ""
+    leak: int | None = None
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -18,6 +18,7 @@ from edgemem.bench.arms import PER_QUESTION, exchanges
 from edgemem.bench.asking import chosen as chosen_option
 from edgemem.bench.asking import f1, likeliest, option_texts, question_text
 from edgemem.bench.choosing import choose
+from edgemem.bench.report import as_markdown
 from edgemem.bench.run import Run
 from edgemem.bench.setup import Setup, read_rows
 from edgemem.bench.tasks import TASKS, load_task
@@ -55,7 +56,7 @@ def everything() -> list[Case]:
 
 
 def test_a_perfect_engine_scores_everything_in_every_arm(tmp_path: Path) -> None:
-    cases = [case for case in everything() if not case.task.startswith("prefeval")]
+    cases = [case for case in everything() if not case.task.startswith(("prefeval", "memoryctrl_"))]
     rows = questions(ask(perfect(cases), cases, tmp_path / "rows.jsonl"))
     asked = [row for row in rows if row["status"] == "ok"]
     assert {row["arm"] for row in asked} == set(ARMS)
@@ -256,6 +257,35 @@ def test_a_preset_always_asks_the_same_and_of_several_persons() -> None:
     assert once == again
     assert {case.task for case in once} == {"memoryctrl", "prefeval"}
     assert len({case.history.persona for case in once}) == 4
+
+
+@pytest.mark.parametrize(
+    ("world", "words"),
+    [
+        ("forget", ("Oslo hotel", "ferry to Gothenburg")),
+        ("no_store", ("3 to 6 May. ", "Near the station")),
+    ],
+)
+def test_control_worlds_ask_to_keep_what_key_questions_are_about(world: str, words: tuple[str, str]) -> None:
+    plain, controlled = load_task("memoryctrl", None), load_task(f"memoryctrl_{world}", None)
+    first = [text for session in controlled[0].history.sessions for _, text in session.turns]
+    changed = [text for text in first if text not in [t for s in plain[0].history.sessions for _, t in s.turns]]
+    assert len(changed) == 4  # two key questions about this person, a wish and its answer each
+    assert words[0] in "".join(changed)
+    assert words[1] not in "".join(changed) or world == "no_store"
+    for before, after in zip(plain, controlled, strict=True):
+        key = before.category.endswith("key")
+        assert (after.leak == before.gold and after.gold != before.gold) if key else after.gold == before.gold
+        assert after.leak is not None or not key
+
+
+def test_a_leak_is_counted_as_one(tmp_path: Path) -> None:
+    cases = load_task("memoryctrl_forget", None)
+    told = [replace(case, gold=case.gold if case.leak is None else case.leak) for case in cases]
+    rows = questions(ask(perfect(told), cases, tmp_path / "rows.jsonl", ("none",)))
+    assert [(row["leak"], row["strict"]) for row in rows if "key" in row["category"]] == [(True, False)] * 4
+    assert [(row["leak"], row["strict"]) for row in rows if "probe" in row["category"]] == [(None, True)] * 4
+    assert "| arm | answered | strict | parsed | forced choice | leaks |" in as_markdown(rows)
 
 
 def test_every_task_says_its_version_and_its_terms() -> None:

@@ -15,6 +15,7 @@ from edgemem.errors import InvalidInput
 from ..values import Case
 from . import locomo, memoryctrl, memsyco, personamem_v1, personamem_v2, prefeval
 
+_MEMORYCTRL = "MIT (YnezT0311/pros_2026_mem_follow)"
 _PREFEVAL = "CC BY-NC 4.0 (amazon-science/PrefEval)"
 FIXTURES = Path(__file__).with_name("fixtures")
 """Miniature sets of our own text in the upstream schemas: what is run where no data is named."""
@@ -39,7 +40,9 @@ class Task:
 TASKS: dict[str, Task] = {
     found.name: found
     for found in (
-        Task("memoryctrl", 1, "MIT (YnezT0311/pros_2026_mem_follow)", memoryctrl.cases),
+        Task("memoryctrl", 1, _MEMORYCTRL, memoryctrl.cases),
+        Task("memoryctrl_forget", 1, _MEMORYCTRL, partial(memoryctrl.cases, world="forget"), "memoryctrl"),
+        Task("memoryctrl_no_store", 1, _MEMORYCTRL, partial(memoryctrl.cases, world="no_store"), "memoryctrl"),
         Task("personamem_v1", 1, "MIT (bowen-upenn, PersonaMem v1, rebuilt subset)", personamem_v1.cases),
         Task("prefeval", 1, _PREFEVAL, prefeval.cases),
         *(
