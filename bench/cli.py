@@ -49,8 +49,8 @@ def run_arms(
     """
     from .arms import ARMS
     from .choosing import choose
+    from .rows import Setup
     from .run import Run as ArmsRun
-    from .setup import Setup
 
     cases = choose(preset, _names(tasks), data)
     with _model(run) as (opened, cache):
@@ -70,7 +70,7 @@ def report_arms(
 ) -> None:
     """Show what the rows of `bench run` say: scores beside costs, as Markdown and as one page that opens offline."""
     from .report import as_html, as_markdown, build
-    from .setup import read_rows
+    from .rows import read_rows
 
     rows = read_rows(files)
     if not rows:

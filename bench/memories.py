@@ -21,7 +21,7 @@ from .arms import Known
 from .chains import Chains
 from .jsonl import Row, append_object, read_objects
 from .learning import journal
-from .setup import Setup
+from .rows import Setup
 from .values import History, Session
 
 USER = "bench"

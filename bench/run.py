@@ -23,7 +23,7 @@ from .asking import chosen, f1, likeliest, option_texts, question_text, reply_to
 from .estimate import Estimate
 from .jsonl import Row, append_object, check_writable
 from .memories import Memories, key
-from .setup import Setup, key_of, question_head, read_rows, session_head
+from .rows import Setup, key_of, question_head, read_rows, session_head
 from .usage import machine, memory_use, reset_peak
 from .values import CannotRun, Case, History
 

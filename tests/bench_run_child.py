@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgemem.bench.choosing import choose
+from edgemem.bench.rows import Setup
 from edgemem.bench.run import Run
-from edgemem.bench.setup import Setup
 from edgemem.bench.values import Case
 from edgemem.engines.scripted import ScriptedEngine
 from edgemem.prompting.prompts import load_prompts

@@ -19,8 +19,8 @@ from edgemem.bench.asking import chosen as chosen_option
 from edgemem.bench.asking import f1, likeliest, option_texts, question_text
 from edgemem.bench.choosing import choose
 from edgemem.bench.report import as_markdown
+from edgemem.bench.rows import Setup, read_rows
 from edgemem.bench.run import Run
-from edgemem.bench.setup import Setup, read_rows
 from edgemem.bench.tasks import TASKS, load_task
 from edgemem.bench.values import START, Case, History, Session
 from edgemem.engines.scripted import ScriptedEngine
