@@ -18,6 +18,10 @@ from edgemem.cli.output import Output
 from edgemem.errors import InvalidInput, StoreWriteFailed
 
 if TYPE_CHECKING:
+    from edgemem.opening import OpenedModel
+
+    from .run import Run as ArmsRun
+    from .run import Step as AnswerStep
     from .writing.run import Setup, Step
     from .writing.values import WriteCase
 
@@ -26,6 +30,89 @@ write_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(write_app, name="write", help="Measure how well a model writes memories.")
 
 RowFiles = Annotated[list[Path], typer.Argument(help="Files of rows (what --rows wrote).")]
+
+
+@app.command("run")
+@common
+def run_arms(
+    run: Run,
+    preset: Annotated[str, typer.Option("--preset", help="quick, standard or full.")] = "quick",
+    tasks: Annotated[str, typer.Option("--tasks", help="Tasks in place of the preset's, with commas.")] = "",
+    arms: Annotated[str, typer.Option("--arms", help="Arms in place of all, with commas.")] = "",
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the public sets.")] = None,
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("bench-rows.jsonl"),
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most this many questions.")] = None,
+) -> None:
+    """Ask about users: from the memory, the full history and others. Adds the rows that are missing; stop it any time.
+
+    Without --data miniature sets of our own text are run, which show that everything works and what it costs.
+    """
+    from .arms import ARMS
+    from .choosing import choose
+    from .rows import Setup
+    from .run import Run as ArmsRun
+
+    cases = choose(preset, _names(tasks), data)
+    with _model(run) as (opened, cache):
+        settings = run.settings
+        policy = settings.policy or opened.policy
+        budget, thresholds = settings.budget_tokens, opened.thresholds
+        setup = Setup(opened.engine, opened.prompts, policy, budget, thresholds, cache, miniature=data is None)
+        _ask_all(ArmsRun(setup, cases, _names(arms) or list(ARMS), rows, limit), rows, run.output)
+
+
+@app.command("report")
+@common
+def report_arms(
+    run: Run,
+    files: RowFiles,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for report.md and report.html.")] = None,
+) -> None:
+    """Show what the rows of `bench run` say: scores beside costs, as Markdown and as one page that opens offline."""
+    from .report import as_html, as_markdown, build
+    from .rows import read_rows
+
+    rows = read_rows(files)
+    if not rows:
+        raise InvalidInput("there are no rows in these files", "make some: edgemem bench run")
+    text = as_markdown(rows)
+    if out:
+        _write_text(out / "report.md", text)
+        _write_text(out / "report.html", as_html(rows))
+    if run.output.json:
+        run.output.data(build(rows))
+    run.output.text(f"report.md and report.html in {out}" if out else text.rstrip())
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _ask_all(work: ArmsRun, rows: Path, out: Output) -> None:
+    left = work.estimate.left_s
+    out.note(f"{work.total} rows to do, {_left(left) if left is not None else 'no estimate before the first one'}")
+    for step in work.steps():
+        out.note(_answered(step))
+    if out.json:
+        out.data({"rows": rows, "run": work.done})
+    out.text(f"{work.done} rows added to {rows}; edgemem bench report {rows} --out FOLDER shows them")
+
+
+def _answered(step: AnswerStep) -> str:
+    row = step.row
+    if row["kind"] == "session":
+        what = f"learned in {row['seconds']:.1f} s, memory of {row['memory_tokens']} tokens"
+    elif row["status"] != "ok":
+        what = row["status"]
+    else:
+        right = row["forced"] if row["strict"] is None else row["strict"]
+        what = f"{'right' if right else 'wrong'}, {row['prompt_tokens']} tokens, {row['total_s']:.1f} s"
+    left = "" if step.left_s is None else f"; {_left(step.left_s)}"
+    return f"{step.done}/{step.total} {row['task']} {row['case']} {row['arm']}: {what}{left}"
+
+
+def _left(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
 
 @write_app.callback()
@@ -68,9 +155,10 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
 ) -> None:
     """Show what the rows say: recall, wrong lines, changes, language, cost."""
+    from .jsonl import read_objects
     from .writing.judging import read_verdicts
     from .writing.report import build, markdown
-    from .writing.rows import read_objects, read_rows
+    from .writing.rows import read_rows
 
     rows = read_rows(files)
     judged = read_verdicts([row for path in verdicts or () for row in read_objects(path)])
@@ -141,22 +229,32 @@ def _progress(step: Step, elapsed_s: float) -> str:
     asked = [fact for fact in row["gold"] if not fact["known"]]
     found = sum(fact["found"] for fact in asked)
     left_s = elapsed_s / step.done * (step.total - step.done)
-    left = f"{left_s / 60:.0f} min left" if left_s >= 90 else f"{left_s:.0f} s left"
     what = f"{found} of {len(asked)} facts, {row['lines_added']} lines, {row['seconds']:.1f} s"
-    return f"{step.done}/{step.total} {row['set']} {row['case']}: {what}; about {left}"
+    return f"{step.done}/{step.total} {row['set']} {row['case']}: {what}; {_left(left_s)}"
 
 
 @contextmanager
 def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
     """The engine, opened once and closed at the end, and how to write. `naive` is no setting of the assistant's."""
-    from edgemem.cli.open import places_for
-    from edgemem.opening import open_model
-
     from .writing.run import POLICIES, Setup
 
     policy = run.flags.pop("policy", None)
     if policy is not None and policy not in POLICIES:
         raise InvalidInput(f"there is no way to write called {policy!r}", f"use {', '.join(POLICIES)}")
+    with _model(run) as (opened, cache):
+        settings = run.settings
+        chosen = str(policy or settings.policy or opened.policy)
+        yield Setup(
+            opened.engine, opened.prompts, chosen, without, label, settings.budget_tokens, opened.thresholds, cache
+        )
+
+
+@contextmanager
+def _model(run: Run) -> Iterator[tuple[OpenedModel, Path]]:
+    """The model, opened once and closed at the end, and where prompts that were read may be kept."""
+    from edgemem.cli.open import places_for
+    from edgemem.opening import open_model
+
     settings, where = run.settings, places_for(run)
     with run.output.progress("bytes") as report_bytes:
         opened = open_model(
@@ -169,18 +267,8 @@ def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
             offline=settings.offline,
             progress=report_bytes,
         )
-    chosen = str(policy or settings.policy or opened.policy)
     try:
-        yield Setup(
-            opened.engine,
-            opened.prompts,
-            chosen,
-            without,
-            label,
-            settings.budget_tokens,
-            opened.thresholds,
-            where.cache / "kv" / "prompts",
-        )
+        yield opened, where.cache / "kv" / "prompts"
     finally:
         opened.engine.close()
 

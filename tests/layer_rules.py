@@ -75,7 +75,10 @@ PRINTING_HOMES = ("cli", "cli.*")
 PARTS = ("bench", "export")  # parts beside the runtime, which only the command line mounts
 MOUNTING_HOMES = ("cli", "cli.*")
 PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "bench": {"typer": ("cli",)},  # its commands; all else of it is library and neither prints nor asks
+    "bench": {
+        "typer": ("cli",),
+        "bm25s": ("bm25",),
+    },  # its commands; all else of it is library and neither prints nor asks
 }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgemem.bench.writing.cases import TEXTS, rows_of, trap_kind
+from edgemem.bench.jsonl import objects
+from edgemem.bench.writing.cases import TEXTS, trap_kind
 from edgemem.bench.writing.language import guess_language
 from edgemem.bench.writing.matcher import can_be_mistaken, conveys, has_keys, is_stale, is_third_party, springs
 from edgemem.bench.writing.validation import PAIRS, Agreement, agreements, disagreements, read_pairs
@@ -140,7 +141,7 @@ def test_the_language_of_a_line_is_guessed_or_left_open(line: str, language: str
 
 
 def test_lines_of_our_own_texts_are_mostly_guessed_right() -> None:
-    rows = [row for row in rows_of(TEXTS / "chats.jsonl") if row["split"] == "dev"]
+    rows = [row for row in objects(TEXTS / "chats.jsonl") if row["split"] == "dev"]
     facts = [(fact["fact"], row["language"]) for row in rows for fact in row["gold"]]
     guesses = [(guess_language(fact), language) for fact, language in facts]
     decided = [(guess, language) for guess, language in guesses if guess]
@@ -149,8 +150,8 @@ def test_lines_of_our_own_texts_are_mostly_guessed_right() -> None:
 
 
 def test_pairs_repeat_the_gold_of_our_texts_and_none_of_the_frozen_half() -> None:
-    chats = {row["id"]: row for row in rows_of(TEXTS / "chats.jsonl")}
-    pairs = list(rows_of(PAIRS))
+    chats = {row["id"]: row for row in objects(TEXTS / "chats.jsonl")}
+    pairs = list(objects(PAIRS))
     own = [pair for pair in pairs if pair["case"]]
     for pair in own:
         gold = {fact["fact"]: fact["keys"] for fact in chats[pair["case"]]["gold"]}

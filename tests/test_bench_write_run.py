@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from bench_write_child import chained_cases, setup
 
+from edgemem.bench.chains import Chains
 from edgemem.bench.writing import run as running
 from edgemem.bench.writing.cases import load_cases
-from edgemem.bench.writing.chains import Chains
 from edgemem.bench.writing.run import Setup, run_cases
 from edgemem.bench.writing.values import ThirdParty, Trap, WriteCase
 from edgemem.engines.scripted import ScriptedEngine

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 PARTS = ("models", "export", "bench")
-DATA = (".toml", ".txt", ".jsonl")
+DATA = (".toml", ".txt", ".json", ".jsonl", ".csv")
 
 
 @pytest.fixture(scope="module")

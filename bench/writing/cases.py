@@ -5,8 +5,7 @@ Each set has a version: raise it whenever its cases, their gold or their order c
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 
 from edgemem.errors import InvalidInput
 
+from ..jsonl import objects
 from .cost import cost
 from .crowd import crowd
 from .matcher import Words, names_person
@@ -78,13 +78,13 @@ def _load(name: str, data: Path | None) -> list[WriteCase]:
 
 def own_chats(folder: Path) -> list[WriteCase]:
     """Our chats, each with a memory of its own."""
-    return [own_case(row, "own") for row in rows_of(folder / "chats.jsonl")]
+    return [own_case(row, "own") for row in objects(folder / "chats.jsonl")]
 
 
 def retention_chats(folder: Path) -> list[WriteCase]:
     """Sixty chats of one user in order: ten that plant facts, then small talk with a few facts hidden in it."""
     cases: list[WriteCase] = []
-    for row in rows_of(folder / "retention.jsonl"):
+    for row in objects(folder / "retention.jsonl"):
         cases.append(own_case(row, "retention", cases[-1].id if cases else None))
     return cases
 
@@ -171,14 +171,6 @@ def _new_value(old: dict[str, Any], row: dict[str, Any]) -> int | None:
     told = [[index for index in explicit if row["gold"][index]["evidence_turn"] == turn] for turn in likely]
     first = next(filter(None, told), [])
     return max(first, key=lambda index: (words.shared(row["gold"][index]["fact"]), -index), default=None)
-
-
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)
 
 
 SETS: dict[str, CaseSet] = {

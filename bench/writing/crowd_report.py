@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..tables import of, table
 from .rows import RUN
-from .tables import of, run_name, table
+from .tables import run_name
 
 Row = Mapping[str, Any]
 

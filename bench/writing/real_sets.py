@@ -17,6 +17,7 @@ from typing import Any
 
 from edgemem.values import Role
 
+from ..jsonl import objects
 from .values import Gold, Stale, WriteCase
 
 _START = datetime(2026, 1, 5, 19, tzinfo=UTC)  # where a set has no dates
@@ -30,9 +31,9 @@ def memoryctrl(folder: Path, personas: Sequence[int]) -> list[WriteCase]:
     Gold is what `updates.jsonl` says of a message the user writes in that session: the event is explicit, the like
     or dislike it stands for implied. The old like or dislike is stale where the user had told of it earlier.
     """
-    updates = list(_rows(folder / "updates.jsonl"))
+    updates = list(objects(folder / "updates.jsonl"))
     cases: list[WriteCase] = []
-    for chat in _rows(folder / "conversations.jsonl"):
+    for chat in objects(folder / "conversations.jsonl"):
         if chat["persona_id"] not in personas:
             continue
         previous = None
@@ -89,10 +90,10 @@ def personamem_v1(folder: Path) -> list[WriteCase]:
     Where the annotation names the old state, that is the memory before, and stale. The annotators' likes contradict
     the text now and then. The contexts have no gold: they show cost, budget and (judged) unsupported lines.
     """
-    rows = [row for row in _rows(folder / "validation_mcq.jsonl") if row["evidence_conversation"]]
+    rows = [row for row in objects(folder / "validation_mcq.jsonl") if row["evidence_conversation"]]
     names = _first_names(row["annotation"]["Event"] for row in rows)
     snippets = [_snippet(row, names) for row in rows]
-    return [*snippets, *(case for row in _rows(folder / "contexts.jsonl") for case in _context(row))]
+    return [*snippets, *(case for row in objects(folder / "contexts.jsonl") for case in _context(row))]
 
 
 def _snippet(row: dict[str, Any], names: tuple[str, ...]) -> WriteCase:
@@ -209,10 +210,3 @@ def _turns(messages: Iterable[dict[str, Any]], key: str) -> tuple[tuple[Role, st
 def _date(text: str) -> datetime | None:
     found = _DATE.search(text)
     return datetime(int(found[3]), int(found[1]), int(found[2]), 19, tzinfo=UTC) if found else None
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)

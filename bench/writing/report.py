@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..tables import table
 from .crowd_report import crowd_table, crowded
 from .judging import Verdicts
 from .measures import COST, MEASURES, Estimate, Measure, estimates
 from .rows import RUN
 from .steps import steps, steps_table
-from .tables import run_name, table
+from .tables import run_name
 
 Row = Mapping[str, Any]
 SLICED = ("explicit_recall", "implied_recall", "unsupported", "stale_gone", "right_language", "lines_added")

@@ -7,7 +7,6 @@ Does not print.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,19 +14,21 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import edgemem
 from edgemem.assistant import Assistant, UpdateReport
 from edgemem.errors import InvalidInput
 from edgemem.policies import Policy, open_policy
 from edgemem.store import open_store
 from edgemem.values import BUDGET_TOKENS, Operation
 
+from ..chains import Chains
+from ..jsonl import Row, append_object
+from ..learning import journal
+from ..sources import WRITERS, digest_of
 from .cases import SETS
-from .chains import Chains
 from .judging import line_digest
 from .matcher import MATCHER_VERSION
 from .naive import remember_naively
-from .rows import Row, append_object, key_of, lines_file, read_rows
+from .rows import key_of, lines_file, read_rows
 from .scoring import added_lines, asked, kept, score
 from .values import Gold, WriteCase
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from edgemem.prompting.prompts import Prompts
 
 POLICIES = ("edits", "overwrite", "naive")
-WRITERS = ("assistant.py", "memory/*", "policies/*.py", "prompting/*.py", "prompting/texts/*")
-"""The sources that decide what is written: rows made by other ones are not mixed with new ones."""
 USER = "bench"
 
 
@@ -124,11 +123,7 @@ def head(setup: Setup, case: WriteCase | None) -> Row:
 @cache
 def code_digest() -> str:
     """Digest (16 hex digits) of the sources that decide what is written, as they were when the run began."""
-    root = Path(edgemem.__file__).parent
-    paths = [path for pattern in WRITERS for path in sorted(root.glob(pattern)) if path.is_file()]
-    paths.append(Path(remember_naively.__code__.co_filename))
-    parts = [path.name.encode() + b"\0" + path.read_bytes() for path in paths]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    return digest_of(WRITERS, Path(remember_naively.__code__.co_filename))
 
 
 def earlier_gold(case: WriteCase, cases: Sequence[WriteCase]) -> list[tuple[WriteCase, int, Gold]]:
@@ -154,7 +149,7 @@ def run_case(
         _remembered_before(assistant, case)
         before = _texts(assistant)
         sizes = _sizes(assistant, case)
-        _journal(assistant, case)
+        journal(assistant, case.turns, case.time)
         report = remember_naively(assistant) if setup.policy == "naive" else assistant.remember()
         after = _texts(assistant)
         row = head(setup, case) | _labels(case) | score(case, before, after) | sizes | _cost(setup, report)
@@ -178,13 +173,6 @@ def _remembered_before(assistant: Assistant, case: WriteCase) -> None:
     if case.memory_before:
         lines = [Operation("add", section="About", text=text, origin="imported") for text in case.memory_before]
         assistant.store.commit(lines, base=assistant.store.read(), cause="command")
-
-
-def _journal(assistant: Assistant, case: WriteCase) -> None:
-    chat = assistant.store.start_chat("bench")
-    for role, text in case.turns:
-        assistant.store.add_turn(chat, role, text, case.time)
-    assistant.store.end_chat(chat)
 
 
 def _texts(assistant: Assistant) -> tuple[str, ...]:

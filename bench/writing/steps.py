@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..tables import table
 from .measures import STEPS, Measure, total
 from .rows import RUN
-from .tables import run_name, table
+from .tables import run_name
 
 Row = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import rows_of
+from ..jsonl import objects
 from .matcher import conveys
 from .values import Gold
 
@@ -66,7 +66,7 @@ def read_pairs(path: Path = PAIRS) -> list[Pair]:
             row["line"],
             row["label"],
         )
-        for row in rows_of(path)
+        for row in objects(path)
     ]
 
 

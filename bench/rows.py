@@ -1,0 +1,125 @@
+"""What stays the same in a run of `bench run`, and what identifies its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgemem.errors import InvalidInput
+from edgemem.values import BUDGET_TOKENS
+
+from .arms import WITH_MEMORY
+from .jsonl import Row, RowKey, read_objects
+from .sources import WRITERS, digest_of
+from .tasks import TASKS
+from .values import Case
+
+if TYPE_CHECKING:
+    from edgemem.engines.base import Engine
+    from edgemem.prompting.prompts import Prompts
+
+PROTOCOL = 1
+"""Raise it when arms, question texts or scores change, so that rows are not mixed."""
+
+KEY = (
+    *("kind", "task", "task_version", "case", "content", "arm", "model_digest", "prompt_digest"),
+    *("context_tokens", "policy", "budget_tokens", "code_digest", "protocol"),
+)
+"""What makes two rows the same measurement."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The engine, opened once, and how the assistant is set: its shipped defaults unless told otherwise."""
+
+    engine: Engine
+    prompts: Prompts
+    policy: str = "edits"
+    budget_tokens: int = BUDGET_TOKENS
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    cache: Path | None = None
+    miniature: bool = False
+
+    @property
+    def writer_key(self) -> RowKey:
+        """What decides how a memory comes out."""
+        info = self.engine.info
+        thresholds = ",".join(f"{name}={value}" for name, value in sorted(self.thresholds.items()))
+        return (
+            *(info.digest, self.prompts.digest, self.policy, str(self.budget_tokens)),
+            *(str(info.context_tokens), thresholds, code_digest()),
+        )
+
+
+@cache
+def code_digest() -> str:
+    """The code that writes memories, as it was when the run began."""
+    return digest_of(WRITERS)
+
+
+def question_head(setup: Setup, case: Case, arm: str) -> Row:
+    """What a question's row begins with."""
+    return _head(setup, "question", case.task, case.id, _digest(case), arm, writes=arm in WITH_MEMORY) | {
+        "history": case.history.id,
+        "persona": case.history.persona,
+        "learned": case.learned,
+        "category": case.category,
+        "form": case.form,
+        "note": case.note,
+    }
+
+
+def session_head(setup: Setup, task: str, history: str, persona: str, number: int) -> Row:
+    """What a session's row begins with. `history` is its name with the digest."""
+    name, _, content = history.rpartition(" ")
+    head = _head(setup, "session", task, f"{name}#{number}", content, "memory", writes=True)
+    return head | {"history": name, "persona": persona, "session": number}
+
+
+def _head(setup: Setup, kind: str, task: str, case: str, content: str, arm: str, *, writes: bool) -> Row:
+    info = setup.engine.info
+    return {
+        "kind": kind,
+        "task": task,
+        "task_version": TASKS[task].version if task in TASKS else 0,
+        "miniature": setup.miniature,
+        "case": case,
+        "content": content,
+        "arm": arm,
+        "model": info.model,
+        "model_digest": info.digest,
+        "prompt_digest": setup.prompts.digest,
+        "context_tokens": info.context_tokens,
+        "policy": setup.policy if writes else "",
+        "budget_tokens": setup.budget_tokens if writes else 0,
+        "code_digest": code_digest() if writes else "",
+        "protocol": PROTOCOL,
+        "device": info.device,
+        "threads": info.threads,
+        "engine": f"{info.engine} {info.version}".strip(),
+    }
+
+
+@cache
+def _digest(case: Case) -> str:
+    return hashlib.sha256(repr(case).encode()).hexdigest()[:12]
+
+
+def key_of(row: Mapping[str, Any]) -> RowKey:
+    """The identity of a row."""
+    return tuple(str(row.get(name, "")) for name in KEY)
+
+
+def read_rows(paths: Iterable[Path]) -> list[Row]:
+    """All rows of the files, a repeated one once (the last). Raises InvalidInput for a file that holds other things."""
+    found: dict[RowKey, Row] = {}
+    for path in paths:
+        for row in read_objects(path):
+            if not isinstance(row, dict) or row.get("kind") not in ("question", "session"):
+                raise InvalidInput(f"{path} has a line that is no row of `bench run`", "give the files of --rows")
+            found[key_of(row)] = row
+    return list(found.values())

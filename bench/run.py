@@ -1,0 +1,239 @@
+"""Runs questions through the arms and yields a row for each, and for each session that had to be learned for them.
+
+Order: history by history, arm by arm, so that the questions of an arm share what the engine has read; the first one
+after that is `cold`, the others are not. Each row is on disk before it is yielded;
+`<rows>.replies.jsonl` keeps what was replied, which may be text of the sets. Does not print.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgemem.errors import ContextExceeded, InvalidInput
+from edgemem.values import GREEDY, Message, Stats
+
+from .arms import ARMS, PER_QUESTION, WITH_MEMORY, Known, Sources, before_question, transcript
+from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens
+from .estimate import Estimate
+from .jsonl import Row, append_object, check_writable
+from .memories import Memories, key
+from .rows import Setup, key_of, question_head, read_rows, session_head
+from .usage import machine, memory_use, reset_peak
+from .values import CannotRun, Case, History
+
+if TYPE_CHECKING:
+    from edgemem.engines.base import Session
+
+
+@dataclass(frozen=True)
+class Step:
+    """A row that is new, how many are done and how many this run has to write, and seconds that are left (None: no row
+    of this kind has been timed yet)."""
+
+    row: Row
+    done: int
+    total: int
+    left_s: float | None
+
+
+class Run:
+    """What is left to do for `cases`, of which at most `limit` are asked, and doing it."""
+
+    def __init__(
+        self, setup: Setup, cases: Sequence[Case], arms: Sequence[str], rows: Path, limit: int | None = None
+    ) -> None:
+        if unknown := [arm for arm in arms if arm not in ARMS]:
+            raise InvalidInput(f"there is no arm {', '.join(unknown)}", f"use {', '.join(ARMS)}")
+        self._setup, self._all, self._arms, self._rows = setup, list(cases), list(arms), rows
+        self._cases = self._all[:limit]
+        self._replies = rows.with_name(rows.name + ".replies.jsonl")
+        check_writable(rows)
+        found = read_rows([rows])
+        self._there = {key_of(row) for row in found}
+        self._memories = Memories(setup, rows)
+        self._machine = machine()
+        self.estimate = Estimate(row for row in found if row["model_digest"] == setup.engine.info.digest)
+        self.done = 0
+        self.total = self._plan()
+
+    def steps(self) -> Iterator[Step]:
+        """Do it. May be given up at any time; a new run goes on where this one stopped."""
+        for (_, _, learned), group in groupby(self._cases, lambda case: (case.task, case.history.id, case.learned)):
+            cases = list(group)
+            for arm in self._arms:
+                todo = [case for case in cases if not self._has(case, arm)]
+                if todo:
+                    yield from self._learn(arm, todo[0], learned)
+                    yield from self._ask(arm, todo)
+
+    def _plan(self) -> int:
+        sessions: dict[str, tuple[int, int]] = {}
+        for case in self._cases:
+            for arm in self._arms:
+                if self._has(case, arm):
+                    continue
+                self.estimate.expect("question", arm)
+                for history, learned in self._histories(arm, case):
+                    name = f"{case.task} {key(history)}"
+                    most = max(learned, sessions.get(name, (0, 0))[0])
+                    sessions[name] = (most, self._memories.missing(case.task, history, most))
+        for _, missing in sessions.values():
+            self.estimate.expect("session", "memory", missing)
+        return self.estimate.expected
+
+    def _histories(self, arm: str, case: Case) -> list[tuple[History, int]]:
+        """Whose memory an arm needs, and after how many sessions."""
+        if arm == "swap":
+            other = self._other(case)
+            return [other] if other else []
+        return [(case.history, case.learned)] if arm in WITH_MEMORY else []
+
+    def _other(self, case: Case) -> tuple[History, int] | None:
+        """The next history of another person in this task, as far as it is learned for its own questions."""
+        same = [other for other in self._all if other.task == case.task]
+        start = same.index(case)
+        turned = same[start:] + same[:start]
+        found = next((other.history for other in turned if other.history.persona != case.history.persona), None)
+        if found is None:
+            return None
+        return (found, max(other.learned for other in same if other.history.id == found.id))
+
+    def _has(self, case: Case, arm: str) -> bool:
+        return key_of(question_head(self._setup, case, arm)) in self._there
+
+    def _learn(self, arm: str, case: Case, learned: int) -> Iterator[Step]:
+        for history, sessions in self._histories(arm, case):
+            for number, cost in self._memories.learn(case.task, history, sessions):
+                head = session_head(self._setup, case.task, key(history), history.persona, number)
+                if key_of(head) not in self._there:
+                    yield self._add(head | cost)
+
+    def _ask(self, arm: str, cases: Sequence[Case]) -> Iterator[Step]:
+        session = self._setup.engine.open()
+        try:
+            for number, case in enumerate(cases):
+                row = question_head(self._setup, case, arm) | {"cold": number == 0 or arm in PER_QUESTION}
+                row |= self._answered(session, arm, case)
+                append_object(self._replies, {"key": key_of(row), "reply": row.pop("reply", None)})
+                yield self._add(row)
+        finally:
+            session.close()
+
+    def _answered(self, session: Session, arm: str, case: Case) -> Row:
+        sources = self._sources(arm, case)
+        sizes = {
+            "history_tokens": self._setup.engine.count(transcript(case.sessions)),
+            "memory_tokens": sources.memory.tokens if arm in WITH_MEMORY else None,
+        }
+        try:
+            return sizes | answer(session, arm, case, sources)
+        except CannotRun as problem:
+            return sizes | {"status": "cannot run", "reason": str(problem)}
+
+    def _sources(self, arm: str, case: Case) -> Sources:
+        setup, other = self._setup, self._other(case) if arm == "swap" else None
+        needs = arm in WITH_MEMORY and arm != "swap"
+        memory = self._memories.known(case.task, case.history, case.learned) if needs else Known()
+        swapped = self._memories.known(case.task, *other) if other else None
+        return Sources(setup.engine, setup.prompts, memory, swapped)
+
+    def _add(self, row: Row) -> Step:
+        row |= {"machine": self._machine, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        append_object(self._rows, row)
+        self._there.add(key_of(row))
+        self.estimate.note(row)
+        self.done += 1
+        return Step(row, self.done, max(self.total, self.done), self.estimate.left_s)
+
+
+def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
+    """Ask one question. Raises CannotRun; a prompt that does not fit the context is a row that says so."""
+    engine = sources.engine
+    before = before_question(arm, case, sources)
+    ids = engine.render([*before, Message("user", question_text(case))])
+    room = reply_tokens(case)
+    if len(ids) + room > engine.info.context_tokens:
+        return {"status": "does not fit", "prompt_tokens": len(ids)}
+    reset_peak()
+    started = time.perf_counter()
+    try:
+        cached = _feed(session, ids, _shared(engine, before) if arm not in PER_QUESTION else 0)
+        reply, stats, first_s = _reply(session, room, started)
+    except ContextExceeded:
+        return {"status": "does not fit", "prompt_tokens": len(ids)}
+    total_s = time.perf_counter() - started
+    session.feed(ids)
+    return {
+        "status": "ok",
+        "reply": reply,
+        "prompt_tokens": len(ids),
+        "cached_tokens": cached,
+        "output_tokens": stats.output_tokens,
+        "first_token_s": round(first_s, 4),
+        "total_s": round(total_s, 4),
+        "stop_reason": stats.stop_reason,
+        **memory_use(),
+        **scores(case, reply, _option_scores(session, case, sources)),
+    }
+
+
+def _option_scores(session: Session, case: Case, sources: Sources) -> tuple[list[float], list[int]]:
+    options = [sources.engine.tokenize(text) for text in option_texts(case)]
+    return session.score(options), [len(option) for option in options]
+
+
+def _shared(engine: Any, before: Sequence[Message]) -> int:
+    """Tokens that every question after these messages begins with. They are always read by themselves, so that a
+    question is computed in the same batches whether or not they were there already."""
+    one, two = (engine.render([*before, Message("user", text)]) for text in ("A", "B"))
+    same = 0
+    while same < min(len(one), len(two)) and one[same] == two[same]:
+        same += 1
+    return same
+
+
+def _feed(session: Session, ids: Sequence[int], shared: int) -> int:
+    """Read the prompt. Returns how much of it the session held already."""
+    cached = 0
+    if shared:
+        cached = session.feed(ids[:shared]).cached_tokens
+        session.feed(ids)
+        return cached
+    return session.feed(ids).cached_tokens
+
+
+def _reply(session: Session, room: int, started: float) -> tuple[str, Stats, float]:
+    parts: list[str] = []
+    first_s = 0.0
+    stats = Stats()
+    for piece in session.generate(room, GREEDY):
+        first_s = first_s or time.perf_counter() - started
+        parts.append(piece.text)
+        stats = piece.stats or stats
+    return "".join(parts), stats, first_s
+
+
+def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> dict[str, Any]:
+    """What a reply and the options' likelihoods are worth: `strict` and `parsed` where letters are asked for, `f1`
+    where there is a free answer, `leak` where something was not to be kept, `forced` always."""
+    letter = chosen(case, reply)
+    forced = likeliest(*options, per_token=case.form == "texts")
+    asked = case.form != "texts"
+    return {
+        "options": len(case.options),
+        "gold": case.gold,
+        "choice": letter,
+        "parsed": letter is not None if asked else None,
+        "strict": letter == case.gold if asked else None,
+        "leak": letter == case.leak if case.leak is not None else None,
+        "forced_leak": forced == case.leak if case.leak is not None else None,
+        "forced_choice": forced,
+        "forced": forced == case.gold,
+        "f1": round(f1(case.answer, reply), 4) if case.answer is not None else None,
+    }
