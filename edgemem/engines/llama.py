@@ -461,6 +461,7 @@ class LlamaSession:
         info = self._engine.info
         return {
             "digest": info.digest,
+            "template": info.template_digest,
             "context": str(info.context_tokens),
             "kv_type": self._engine.binding.options.kv_type,
             "version": info.version,
