@@ -133,7 +133,18 @@ def open_assistant(
         default_policy, thresholds = opened.policy, opened.thresholds
     chosen = open_policy(policy or default_policy, thresholds=thresholds)
     cache = None if temporary else where.cache / "kv" / "prompts"
-    return Assistant(user, engine, store, chosen, prompts, budget_tokens, temporary=temporary, cache=cache, now=now)
+    return Assistant(
+        user,
+        engine,
+        store,
+        chosen,
+        prompts,
+        budget_tokens,
+        temporary=temporary,
+        cache=cache,
+        keeps_computed=True,
+        now=now,
+    )
 
 
 class Assistant:
@@ -150,8 +161,10 @@ class Assistant:
         *,
         temporary: bool = False,
         cache: Path | None = None,
+        keeps_computed: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
+        """`keeps_computed`: the computed memory is kept on disk after each change; then `close` must be called."""
         self.user = user
         self.engine = engine
         self.store = store
@@ -160,6 +173,7 @@ class Assistant:
         self.budget_tokens = budget_tokens
         self.temporary = temporary
         self.cache = cache
+        self.keeps_computed = keeps_computed and not temporary
         self.now = now
         self.kept = KeptMemory(engine, store, prompts, now=now, room=self._room)
         self._chats: list[Chat] = []
@@ -336,7 +350,7 @@ class Assistant:
             self.engine.close()
 
     def _memory_changed(self, operations: Sequence[Operation]) -> None:
-        if operations:
+        if operations and self.keeps_computed:
             self.kept.refresh()
 
     def _room(self) -> int:
