@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFailed
+from edgemem.kept_memory import KeptMemory
 from edgemem.memory.check import Checked, check
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.memory.mentions import mentions
@@ -132,7 +133,18 @@ def open_assistant(
         default_policy, thresholds = opened.policy, opened.thresholds
     chosen = open_policy(policy or default_policy, thresholds=thresholds)
     cache = None if temporary else where.cache / "kv" / "prompts"
-    return Assistant(user, engine, store, chosen, prompts, budget_tokens, temporary=temporary, cache=cache, now=now)
+    return Assistant(
+        user,
+        engine,
+        store,
+        chosen,
+        prompts,
+        budget_tokens,
+        temporary=temporary,
+        cache=cache,
+        keeps_computed=True,
+        now=now,
+    )
 
 
 class Assistant:
@@ -149,8 +161,10 @@ class Assistant:
         *,
         temporary: bool = False,
         cache: Path | None = None,
+        keeps_computed: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
+        """`keeps_computed`: the computed memory is kept on disk after each change; then `close` must be called."""
         self.user = user
         self.engine = engine
         self.store = store
@@ -159,7 +173,9 @@ class Assistant:
         self.budget_tokens = budget_tokens
         self.temporary = temporary
         self.cache = cache
+        self.keeps_computed = keeps_computed and not temporary
         self.now = now
+        self.kept = KeptMemory(engine, store, prompts, now=now, room=self._room)
         self._chats: list[Chat] = []
         self._default: Chat | None = None
 
@@ -199,6 +215,7 @@ class Assistant:
                 if progress:
                     progress("learning", number, len(parts))
                 report = self._learn(turns, report, cancelled)
+        self._memory_changed(report.operations)
         return replace(report, seconds=time.perf_counter() - started, memory_tokens=self.memory_tokens())
 
     def rebuild(self, *, cancelled: Cancel | None = None, progress: Progress | None = None) -> UpdateReport:
@@ -309,11 +326,14 @@ class Assistant:
         if checked.rejected:
             refused = checked.rejected[-1]
             raise InvalidInput(f"this cannot be remembered: {refused.detail or refused.reason}")
-        return self.store.commit(checked.operations, base=memory, cause="command")
+        revision = self.store.commit(checked.operations, base=memory, cause="command")
+        self._memory_changed(revision.operations)
+        return revision
 
     def forget(self, line_ids: Sequence[int] = (), words: str = "") -> Forgotten:
         """Remove lines (and what the journal holds of them). Open chats of this process start afresh, so that
         what they held of it is gone from their caches too."""
+        self.kept.stop()
         forgotten = self.store.forget(line_ids, words)
         for chat in self._chats:
             chat.restart()
@@ -323,8 +343,20 @@ class Assistant:
         """Close all chats (without learning) and give the model back."""
         for chat in list(self._chats):
             chat.close()
-        self.store.close()
-        self.engine.close()
+        try:
+            self.kept.finish()
+        finally:
+            self.store.close()
+            self.engine.close()
+
+    def _memory_changed(self, operations: Sequence[Operation]) -> None:
+        if operations and self.keeps_computed:
+            self.kept.refresh()
+
+    def _room(self) -> int:
+        """Tokens of the context that open chats can do without."""
+        needed = sum(chat.tokens + 2 * REPLY_TOKENS for chat in list(self._chats))
+        return self.engine.info.context_tokens - needed
 
     def __enter__(self) -> Assistant:
         return self
@@ -361,6 +393,13 @@ class Chat:
         """
         if not text.strip():
             raise InvalidInput("there is nothing to answer", "type a message")
+        self.assistant.kept.reply_starts()
+        try:
+            yield from self._reply(text, cancelled)
+        finally:
+            self.assistant.kept.reply_ends()
+
+    def _reply(self, text: str, cancelled: Cancel | None) -> Iterator[Piece]:
         asked_at = self.assistant.now()
         try:
             session = self._prepare(text, cancelled)
@@ -388,6 +427,11 @@ class Chat:
         """Learn this chat's turns so far (and those of chats that nobody has open)."""
         return self.assistant.remember(chat=self, cancelled=cancelled, progress=progress)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt and all finished turns."""
+        return len(self._held)
+
     def restart(self) -> None:
         """Forget the KV and the frozen memory; the next reply starts from today's memory, without past turns."""
         if self._session is not None:
@@ -411,6 +455,7 @@ class Chat:
             self._started = self.assistant.now()
         if self._session is None:
             self._session = engine.open()
+            self.assistant.kept.restore(self._session, traceless=self.temporary)
         message = Message("user", text)
         if self._held:
             ids = [*self._held, *engine.render_next(message)]

@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("values", 0),
     ("errors", 0),
     ("engines.base", 0),  # the protocol: values only
+    ("kv_files", 1),
     ("prompting", 1),
     ("prompting.*", 1),
     ("memory", 1),
@@ -37,6 +38,7 @@ LAYERS: tuple[tuple[str, int], ...] = (
     ("demo", 2),
     ("demo.*", 2),
     ("opening", 3),
+    ("kept_memory", 3),
     ("assistant", 3),
     ("assistant.*", 3),
     ("cli", 4),

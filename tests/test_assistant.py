@@ -282,6 +282,7 @@ def test_a_temporary_chat_changes_no_byte(opened: Opener, tmp_path: Path, cached
         chat.remember()
     if not cached:
         shutil.rmtree(tmp_path / "cache")
+        shutil.rmtree(tmp_path / "users" / "ana" / "kv")
     before = bytes_under(tmp_path)
     assert any(path.endswith(".kv") for path in before) == cached
     with opened(temporary=True) as assistant:

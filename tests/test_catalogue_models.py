@@ -251,3 +251,18 @@ def test_every_packaged_card_is_looked_up_without_a_network(machine: Machine) ->
     for name in cards():
         with pytest.raises(ModelMissing):
             look(machine, name)
+
+
+def test_the_command_removes_what_the_model_computed_as_well(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgemem.__main__ import run
+
+    monkeypatch.setenv("EDGEMEM_HOME", str(machine.config))
+    cached(machine, CONTENT, "tiny.gguf")
+    folders = [machine.config / "cache" / "kv" / "prompts", machine.config / "users" / "ana" / "kv"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for digest in (sha256(CONTENT), sha256(OTHER)):
+            (folder / f"{digest[:16]}-1.kv").write_bytes(b"kv")
+    assert run(["model", "rm", "tiny", "--yes"]) == 0
+    left = [path.name for folder in folders for path in folder.iterdir()]
+    assert left == [f"{sha256(OTHER)[:16]}-1.kv"] * 2

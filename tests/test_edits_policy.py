@@ -407,11 +407,11 @@ def examples() -> int:
 def test_the_examples_are_read_once_and_then_loaded(tmp_path: Path) -> None:
     cache = tmp_path / "kv" / "prompts"
     first, done = learned(cache)
-    written = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    written = {path: path.stat().st_ino for path in cache.iterdir()}
     assert len(written) == 2
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in written)
     assert learned(cache) == (first - examples(), done)
-    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == written
+    assert {path: path.stat().st_ino for path in cache.iterdir()} == written
     assert learned(None) == (first, done)
 
 

@@ -58,11 +58,13 @@ def forget_now(
     typed = _scrub_typed(store, plan)
     done = (erase or store.forget)(plan.line_ids, plan.words)
     if output.json:
-        left = {"typed": typed, "bytes_left": done.bytes_left}
+        left = {"typed": typed, "computed": done.computed, "bytes_left": done.bytes_left}
         output.data({"lines": done.lines, "turns": done.turns, "revisions": done.revisions, **left})
         return
     parts = (plural(done.lines, "line"), plural(done.turns, "turn"), plural(done.revisions, "revision"))
     output.text(f"forgotten: {', '.join(parts)}, {plural(typed, 'typed line')}")
+    if done.computed:
+        output.note(f"removed {plural(done.computed, 'computed prompt')} as well; the next chat reads its memory anew")
     if done.bytes_left:
         output.warn(f"the words still stand in {done.bytes_left} places under {store.folder}")
     else:

@@ -11,7 +11,7 @@ import typer
 from edgemem.cli.open import places_for
 from edgemem.cli.options import DryRun, Run, Yes, common
 from edgemem.cli.output import size
-from edgemem.errors import InvalidInput, ModelMissing
+from edgemem.errors import InvalidInput, ModelDamaged, ModelMissing
 from edgemem.settings import write_user_value
 
 if TYPE_CHECKING:
@@ -76,15 +76,18 @@ def pull(run: Run, name: OptionalName = None) -> None:
 @app.command("rm")
 @common
 def remove(run: Run, name: Name, yes: Yes = False, dry_run: DryRun = False) -> None:
-    """Delete a model's files from the Hugging Face cache."""
+    """Delete a model's files from the Hugging Face cache, and the prompts that it computed."""
+    from edgemem import kv_files
     from edgemem.catalogue import remove
     from edgemem.cli.ask_first import confirm
 
     config = places_for(run).config
     freed = remove(name, config=config, dry_run=True)
+    computed = _computed_by(run, name)
+    freed += sum(path.stat().st_size for path in computed)
     if not dry_run:
         confirm(run, f"Delete {name} ({size(freed)})?", yes)
-        freed = remove(name, config=config)
+        freed = remove(name, config=config) + kv_files.remove(computed)
     if run.output.json:
         run.output.data({"name": name, "freed_bytes": freed, "dry_run": dry_run})
         return
@@ -148,6 +151,21 @@ def use(run: Run, name: Name) -> None:
     source = run.settings.sources["model"]
     if source != "default" and str(file) not in source:
         run.output.warn(f"the {source} still chooses {run.settings.model} here")
+
+
+def _computed_by(run: Run, name: str) -> list[Path]:
+    """Files of prompts that the model computed, of all users; none where its digest is not to be had."""
+    from edgemem import kv_files
+    from edgemem.catalogue import find_card
+    from edgemem.store.user_store import kv_folders
+
+    where = places_for(run)
+    card = find_card(name, where.config)
+    try:
+        digest = card.files[0].sha256 if card and card.files else _resolve(run, name).sha256
+    except (ModelMissing, ModelDamaged):
+        return []
+    return kv_files.of_model([where.cache / "kv" / "prompts", *kv_folders(where.data)], digest)
 
 
 def _resolve(run: Run, name: str) -> ModelFile:

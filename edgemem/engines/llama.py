@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question
+from edgemem.engines.drafting import Drafts, may_draft
 from edgemem.engines.llama_binding import VERSION, Binding, LoadOptions, Row, system_info
 from edgemem.engines.sampling import candidates, log_probabilities
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
@@ -153,17 +155,16 @@ class LlamaEngine:
             self._advance_sessions(
                 [run.session for run in running], [list(branch.suffix) for branch in wave], cancelled
             )
-            while any(not run.reason for run in running):
+            while active := [run for run in running if not run.writing.reason]:
                 if cancelled is not None and cancelled():
                     raise Cancelled("stopped while writing")
-                active = [run for run in running if not run.reason]
-                tokens = [run.step(self) for run in active]
+                tokens = [run.step() for run in active]
                 going = [(run, token) for run, token in zip(active, tokens, strict=True) if token is not None]
                 if going:
                     self._advance_sessions([run.session for run, _ in going], [[token] for _, token in going])
         except Cancelled:
             for run in running:
-                run.reason = run.reason or "cancelled"
+                run.writing.reason = run.writing.reason or "cancelled"
         finally:
             for run in running:
                 run.session.close()
@@ -205,62 +206,79 @@ class LlamaEngine:
                 session.replay()
 
 
+class _Writing:
+    """What one generation has written: chooses its tokens, tells when it ends, and what may be shown."""
+
+    def __init__(
+        self, engine: LlamaEngine, most: int, sampling: Sampling, stop: Sequence[str], constraint: Constraint | None
+    ) -> None:
+        self._engine, self.most, self._sampling, self._constraint = engine, most, sampling, constraint
+        self._random = np.random.default_rng(sampling.seed)
+        self.stream = TextStream(stop)
+        self.output: list[int] = []
+        self.fresh = ""  # text that the last step made certain
+        self.drafts = Drafts(None)
+        self.first_at = self.ended_at = 0.0
+        self.reason: StopReason = ""
+
+    def step(self, logits: Callable[[], Logits]) -> int | None:
+        """Choose the next token; None when the generation has ended (`reason` says why)."""
+        self.fresh = ""
+        if len(self.output) >= self.most:
+            self.end("length")
+            return None
+        token = pick(self._engine, logits(), self._sampling, self._random, self.output, self.stream, self._constraint)
+        self.first_at = self.first_at or time.perf_counter()
+        if token is None:
+            self.end("constraint")
+        elif self._engine.binding.is_end(token):
+            self.end("eos")
+        else:
+            self.output.append(token)
+            self.fresh = self.stream.push(self._engine.binding.piece(token))
+            if self.stream.stopped:
+                self.end("stop")
+        return None if self.reason else token
+
+    def end(self, reason: StopReason) -> None:
+        self.reason = reason
+        self.ended_at = time.perf_counter()
+
+    def stats(self, prompt_tokens: int, cached_tokens: int, started: float) -> Stats:
+        ended = self.ended_at or time.perf_counter()
+        return Stats(
+            prompt_tokens,
+            cached_tokens,
+            len(self.output),
+            self.drafts.drafted,
+            self.drafts.accepted,
+            first_token_s=(self.first_at or ended) - started,
+            total_s=ended - started,
+            stop_reason=self.reason,
+        )
+
+
 @dataclass(slots=True)
 class _Running:
     """One branch while it is being decoded."""
 
     branch: Branch
     session: LlamaSession
-    stream: TextStream
-    random: np.random.Generator
-    output: list[int] = field(default_factory=list)
-    first_token_at: float = 0.0
-    finished_at: float = 0.0
-    reason: StopReason = ""
+    writing: _Writing
 
     @classmethod
     def start(cls, engine: LlamaEngine, branch: Branch) -> _Running:
-        random = np.random.default_rng(branch.sampling.seed)
-        return cls(branch, _own(branch.session).fork(), TextStream(branch.stop), random)
+        writing = _Writing(engine, branch.max_tokens, branch.sampling, branch.stop, branch.constraint)
+        return cls(branch, _own(branch.session).fork(), writing)
 
-    def step(self, engine: LlamaEngine) -> int | None:
-        """Sample one token; None when the branch is finished."""
-        branch = self.branch
-        if len(self.output) >= branch.max_tokens:
-            self._end("length")
-            return None
-        token = pick(
-            engine, self.session.logits, branch.sampling, self.random, self.output, self.stream, branch.constraint
-        )
-        self.first_token_at = self.first_token_at or time.perf_counter()
-        if token is None:
-            self._end("constraint")
-        elif engine.binding.is_end(token):
-            self._end("eos")
-        else:
-            self.output.append(token)
-            self.stream.push(engine.binding.piece(token))
-            if self.stream.stopped:
-                self._end("stop")
-        return None if self.reason else token
-
-    def _end(self, reason: StopReason) -> None:
-        self.reason = reason
-        self.finished_at = time.perf_counter()
+    def step(self) -> int | None:
+        return self.writing.step(lambda: self.session.logits)
 
     def result(self, started: float) -> Generation:
-        self.stream.finish()
+        self.writing.stream.finish()
         cached = len(self.branch.session.ids)
-        end = self.finished_at or time.perf_counter()
-        stats = Stats(
-            prompt_tokens=cached + len(self.branch.suffix),
-            cached_tokens=cached,
-            output_tokens=len(self.output),
-            first_token_s=(self.first_token_at or end) - started,
-            total_s=end - started,
-            stop_reason=self.reason,
-        )
-        return Generation(self.stream.text, stats)
+        stats = self.writing.stats(cached + len(self.branch.suffix), cached, started)
+        return Generation(self.writing.stream.text, stats)
 
 
 class LlamaSession:
@@ -316,47 +334,54 @@ class LlamaSession:
         drafter: Drafter | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[Piece]:
-        """See `Session.generate`. Drafting is not used by this engine yet: `drafter` is accepted and ignored."""
+        """See `Session.generate`. A drafter is used for greedy decoding without a constraint."""
         started = time.perf_counter()
         prefill, self._prefill = self._prefill, Stats(len(self._ids), len(self._ids))
-        binding = self._engine.binding
-        random = np.random.default_rng(sampling.seed)
-        stream = TextStream(stop)
-        output: list[int] = []
-        first = 0.0
-        reason: StopReason = ""
-        while not reason:
-            if len(output) >= max_tokens or len(self._ids) >= binding.context_tokens:
-                reason = "length"
-                break
-            if cancelled is not None and cancelled():
-                reason = "cancelled"
-                break
-            token = pick(self._engine, self.logits, sampling, random, output, stream, constraint)
-            first = first or time.perf_counter() - started
-            if token is None:
-                reason = "constraint"
-            elif binding.is_end(token):
-                reason = "eos"
-            else:
-                output.append(token)
-                text = stream.push(binding.piece(token))
-                if stream.stopped:
-                    reason = "stop"
-                else:
-                    self._append(token)
-                if text:
-                    yield Piece(text)
-        total = time.perf_counter() - started
-        stats = Stats(
-            prompt_tokens=prefill.prompt_tokens,
-            cached_tokens=prefill.cached_tokens,
-            output_tokens=len(output),
-            first_token_s=prefill.first_token_s + (first or total),
-            total_s=prefill.first_token_s + total,
-            stop_reason=reason,
-        )
-        yield Piece(stream.finish(), stats)
+        most = min(max_tokens, self._engine.binding.context_tokens - len(self._ids))
+        writing = _Writing(self._engine, most, sampling, stop, constraint)
+        if drafter is not None and may_draft(sampling, constraint):
+            writing.drafts = Drafts(drafter)
+        ahead: deque[Logits] = deque()  # rows that have been computed on the guess that their token comes
+        try:
+            while not writing.reason:
+                if cancelled is not None and cancelled():
+                    writing.end("cancelled")
+                elif (token := writing.step(lambda: self.logits)) is not None:
+                    self._advance(token, writing, ahead)
+                if writing.fresh:
+                    yield Piece(writing.fresh)
+                    writing.fresh = ""
+        finally:
+            self._drop(ahead)
+        stats = writing.stats(prefill.prompt_tokens, prefill.cached_tokens, started - prefill.first_token_s)
+        yield Piece(writing.stream.finish(), stats)
+
+    def _advance(self, token: int, writing: _Writing, ahead: deque[Logits]) -> None:
+        """Append a token that was chosen: its row is there already, or is computed together with new guesses."""
+        if writing.drafts.came(token):
+            self.take([token], ahead.popleft())
+            return
+        self._drop(ahead)
+        guess = writing.drafts.guess([*self._ids, token], writing.most - len(writing.output))
+        rows = self.rows([token, *guess], all_wanted=True)
+        try:
+            with self._engine.lock:
+                logits = self._engine.binding.decode(rows)
+        except ContextExceeded:  # other sequences hold the cells that the guesses would need
+            if not guess:
+                raise
+            with self._engine.lock:
+                self._engine.binding.trim(self._sequence, len(self._ids))
+                logits = self._engine.binding.decode(rows[:1])
+        self.take([token], logits[0])
+        ahead.extend(logits[1:])
+
+    def _drop(self, ahead: deque[Logits]) -> None:
+        """Drop what was computed on guesses that did not come."""
+        if ahead:
+            ahead.clear()
+            with self._engine.lock:
+                self._engine.binding.trim(self._sequence, len(self._ids))
 
     def score(self, options: Sequence[Sequence[int]]) -> list[float]:
         first = log_probabilities(self.logits)
@@ -415,11 +440,11 @@ class LlamaSession:
 
     # --- used by the engine's batches
 
-    def rows(self, tokens: Sequence[int]) -> list[Row]:
-        """Rows that append `tokens`; only the last one's logits are wanted."""
+    def rows(self, tokens: Sequence[int], *, all_wanted: bool = False) -> list[Row]:
+        """Rows that append `tokens`; only the last one's logits are wanted, unless all are."""
         positions = zip(count(len(self._ids)), tokens, strict=False)
         last = len(self._ids) + len(tokens) - 1
-        return [Row(token, at, self._sequence, wanted=at == last) for at, token in positions]
+        return [Row(token, at, self._sequence, wanted=all_wanted or at == last) for at, token in positions]
 
     def take(self, tokens: Sequence[int], logits: Logits) -> None:
         """Note that `tokens` have been decoded."""
@@ -446,11 +471,6 @@ class LlamaSession:
             (logits,) = self._engine.binding.decode(self.rows([last]))
             self.take([last], logits)
 
-    def _append(self, token: int) -> None:
-        with self._engine.lock:
-            (logits,) = self._engine.binding.decode(self.rows([token]))
-            self.take([token], logits)
-
     def _cut(self, length: int) -> None:
         if length < len(self._ids):
             self._engine.binding.trim(self._sequence, length)
@@ -461,6 +481,7 @@ class LlamaSession:
         info = self._engine.info
         return {
             "digest": info.digest,
+            "template": info.template_digest,
             "context": str(info.context_tokens),
             "kv_type": self._engine.binding.options.kv_type,
             "version": info.version,

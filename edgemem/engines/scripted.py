@@ -1,6 +1,6 @@
 """The `scripted` engine: answers from a list or a function and records what it was asked. For wiring and tests.
 
-It keeps the seam's promises (prefix reuse, forks, stop texts, constraints, snapshots) over word-like tokens, so
+It keeps the seam's promises (prefix reuse, forks, stop texts, constraints, drafts, snapshots) over word-like tokens, so
 code that runs on it runs on a real model. It says nothing about quality or speed.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question
+from edgemem.engines.drafting import Drafts, may_draft
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.text import TextStream
 from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, InvalidInput
@@ -181,6 +182,7 @@ class ScriptedSession:
             raise EngineFailed("nothing has been fed to this session")
         words = self._engine.tokenize(self._engine.answer(self._engine.detokenize(self._ids)))
         stream = TextStream(stop)
+        drafts = Drafts(drafter if may_draft(sampling, constraint) else None)
         output = 0
         reason = "eos"
         for token in words:
@@ -199,6 +201,8 @@ class ScriptedSession:
                 reason = "stop"
             else:
                 self._ids.append(token)
+                if not drafts.came(token):
+                    drafts.guess(self._ids, max_tokens - output)
             if text:
                 yield Piece(text)
             if stream.stopped:
@@ -206,7 +210,14 @@ class ScriptedSession:
         prefill, self._prefill = self._prefill, Stats(len(self._ids), len(self._ids))
         yield Piece(
             stream.finish(),
-            Stats(prefill.prompt_tokens, prefill.cached_tokens, output, stop_reason=reason),  # type: ignore[arg-type]
+            Stats(
+                prefill.prompt_tokens,
+                prefill.cached_tokens,
+                output,
+                drafts.drafted,
+                drafts.accepted,
+                stop_reason=reason,  # type: ignore[arg-type]
+            ),
         )
 
     def score(self, options: Sequence[Sequence[int]]) -> list[float]:

@@ -1,17 +1,17 @@
 """A fixed prompt of examples in front of many short questions: computed once, then read from disk.
 
 The examples of a policy are the same for every user and chat, so their KV is kept in the cache folder (named by model
-and prompt, safe to delete) and an update begins at its first question instead of with 900 tokens to read.
+and prompt, bounded in size, safe to delete) and an update begins at its first question, not with 900 tokens to read.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from edgemem.engines.base import Engine, Ids, Question, Session
+from edgemem.engines.base import Question, Session
 from edgemem.errors import Cancelled
+from edgemem.kv_files import kv_name, make_room, note_use
 from edgemem.policies.base import UpdateTask
 from edgemem.values import Message, Stats
 
@@ -26,12 +26,15 @@ def opened(task: UpdateTask, messages: Sequence[Message]) -> Iterator[tuple[Sess
     ids = (*engine.render(asked), *engine.tokenize(answer.content))
     session = engine.open()
     try:
-        path = task.cache / f"{_name(engine, ids)}.kv" if task.cache else None
+        path = task.cache / kv_name(engine.info, ids) if task.cache else None
         known = path is not None and session.load(path) and session.ids == ids
         stats = session.feed(ids, task.cancelled)
-        if path is not None and not known:
+        if path is not None and known:
+            note_use(path)
+        elif path is not None:
             with suppress(OSError):  # no space, read-only: it is only a cache
                 session.save(path)
+            make_room(path.parent, path)
         yield session, stats
     finally:
         session.close()
@@ -54,9 +57,3 @@ def margins(
     tokens = sum(map(len, suffixes))
     held = len(session.ids)
     return [yes - no for yes, no in scores], Stats(tokens + held, held)
-
-
-def _name(engine: Engine, ids: Ids) -> str:
-    info = engine.info
-    parts = (info.digest or info.model, info.version, str(info.context_tokens), ",".join(map(str, ids)))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -1,17 +1,22 @@
 """The `overwrite` policy: the reply is the whole next memory (PersonaMem-v2, arXiv 2512.06688 §3.2).
 
+Most of it is a copy of
+the old one, so guesses from there are verified a line at a time.
+
 The new text is compared with the old lines, so that what is stored is again operations on lines. A reply that was
 cut off at its length is asked for again, shorter; if that is cut off too, the old memory stays.
 """
 
 from __future__ import annotations
 
-from edgemem.engines.base import Session
+from edgemem.engines.base import Drafter, Session
 from edgemem.errors import Cancelled, UpdateFailed
+from edgemem.memory.copying import CopyDrafter
 from edgemem.memory.document import Fact
 from edgemem.memory.edits import parse_memory
 from edgemem.memory.lines import difference, match_lines
 from edgemem.policies.base import Proposal, UpdateTask
+from edgemem.prompting.prompts import conversation_text
 from edgemem.prompting.think import without_thinking
 from edgemem.values import Line, Operation, Stats
 
@@ -28,12 +33,13 @@ class OverwritePolicy:
         try:
             first = task.prompts.overwrite(_listed(task.memory.lines), task.turns, task.when, task.budget_tokens)
             session.feed(task.engine.render([first]), task.cancelled)
-            reply, stats = _generate(task, session, task.budget_tokens)
+            drafter = _drafter(task)
+            reply, stats = _generate(task, session, task.budget_tokens, drafter)
             if stats.stop_reason == "length":
                 limit = int(task.budget_tokens * COMPACT_SHARE)
                 again = task.engine.render_next(task.prompts.overwrite_compact(limit))
                 session.feed([*session.ids, *again], task.cancelled)
-                reply, more = _generate(task, session, limit + limit // 4)
+                reply, more = _generate(task, session, limit + limit // 4, drafter)
                 stats = stats.plus(more)
         finally:
             session.close()
@@ -42,8 +48,14 @@ class OverwritePolicy:
         return Proposal(_as_operations(reply, task.memory.lines), reply, stats)
 
 
-def _generate(task: UpdateTask, session: Session, limit: int) -> tuple[str, Stats]:
-    pieces = list(session.generate(limit, task.sampling, cancelled=task.cancelled))
+def _drafter(task: UpdateTask) -> CopyDrafter:
+    """Guesses that the next memory goes on like the one before, and now and then like the conversation."""
+    source = f"{_listed(task.memory.lines)}\n{conversation_text(task.turns)}\n"
+    return CopyDrafter(task.engine.tokenize(source), lambda token: task.engine.detokenize([token]))
+
+
+def _generate(task: UpdateTask, session: Session, limit: int, drafter: Drafter) -> tuple[str, Stats]:
+    pieces = list(session.generate(limit, task.sampling, drafter=drafter, cancelled=task.cancelled))
     stats = pieces[-1].stats
     assert stats is not None
     if stats.stop_reason == "cancelled":

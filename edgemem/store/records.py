@@ -37,12 +37,14 @@ class LineHistory:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What `forget` did. `bytes_left` counts places where the words still stand (0 is right)."""
+    """What `forget` did. `bytes_left` counts places where the words still stand (0 is right), `computed` the files of
+    computed prompts that went whole."""
 
     lines: int
     turns: int
     revisions: int
     bytes_left: int
+    computed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,15 @@ from edgemem.errors import InvalidInput, MemoryUnreadable, StoreBusy, StoreWrite
 from edgemem.memory.document import Document, clean_text, parse, render, updated_stamp, without_stamp
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
+from edgemem.store.files import make_private_folder, translated
 from edgemem.store.folder import UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
+
+KV_FOLDER = "kv"  # in each user's folder
 
 
 def utc_now() -> datetime:
@@ -53,6 +56,11 @@ def open_store(
     return UserStore(folder)
 
 
+def kv_folders(data_dir: Path) -> list[Path]:
+    """The folders of computed prompts of all users."""
+    return sorted((data_dir / "users").glob(f"*/{KV_FOLDER}"))
+
+
 class UserStore:
     """Memory and journal of one user; get one from `open_store`. Threads may share it. Close it when done."""
 
@@ -60,6 +68,7 @@ class UserStore:
         self._folder = folder
         self.user = folder.user
         self.folder = folder.path
+        self.kv_folder = folder.path / KV_FOLDER
 
     def close(self) -> None:
         """Give back the journal and the marks of open chats. Closing twice is fine."""
@@ -331,13 +340,28 @@ class UserStore:
             raise InvalidInput(f"there is no line {line_id}", "nothing is remembered yet")
         return found
 
+    # Computed prompts ------------------------------------------------------------------------------------------
+
+    def keep_computed(self, digest: str, write: Callable[[], None]) -> bool:
+        """Let `write` put a file into `kv_folder`, unless the memory is no longer the one of `digest` (False).
+
+        Nobody changes or forgets anything meanwhile. Raises StoreBusy, StoreWriteFailed, OSError.
+        """
+        with self._folder.changing() as protocol:
+            if protocol.settle().digest != digest:
+                return False
+            make_private_folder(self.kv_folder)
+            write()
+        return True
+
     # Forgetting ------------------------------------------------------------------------------------------------
 
     def forget(self, line_ids: Iterable[int] = (), words: str = "") -> Forgotten:
         """Erase lines, and all that has `words` in it, from the file and the journal; then search the bytes.
 
-        A line takes every text it ever had and the turns it came from (with their replies) along. This cannot be
-        undone. Raises InvalidInput for an unknown line, or words too short to mean anything.
+        A line takes every text it ever had and the turns it came from (with their replies) along. Computed prompts
+        go whole, since they hold the memory's tokens. This cannot be undone. Raises InvalidInput for an unknown line,
+        or words too short to mean anything.
         """
         words, line_ids = clean_text(words), tuple(line_ids)
         if len(words) < WORDS_MIN_CHARACTERS and (words or not line_ids):
@@ -353,8 +377,17 @@ class UserStore:
             with journal.change():
                 turns, revisions = journal.erase(erasure)
             journal.compact()
+            computed = self._remove_computed()
             left = self._count_left(erasure)
-        return Forgotten(len(erasure.line_ids), turns, revisions, left)
+        return Forgotten(len(erasure.line_ids), turns, revisions, left, computed)
+
+    def _remove_computed(self) -> int:
+        """Remove every file of `kv_folder`, unfinished ones too. Raises StoreWriteFailed."""
+        files = [path for path in self.kv_folder.glob("*") if path.is_file()]
+        for path in files:
+            with translated(path):
+                path.unlink(missing_ok=True)
+        return len(files)
 
     def _count_left(self, erasure: Erasure) -> int:
         remaining = self.text()
