@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgemem.engines.base import Constraint, Drafter
+from edgemem.engines.base import Constraint, Drafter, Session
 from edgemem.memory.copying import CopyDrafter
 from edgemem.memory.pattern import NotesConstraint
 from edgemem.values import Message
@@ -76,11 +76,13 @@ def drafting(source_is_copied: bool) -> Callable[[Setup], AbstractContextManager
         prompt = engine.tokenize(listed * 2) if source_is_copied else engine.render([Message("user", TOPIC)])
         source = engine.tokenize(listed)
 
-        def decode(drafted: bool) -> Taken:
-            drafter = CopyDrafter(source, lambda token: engine.detokenize([token])) if drafted else None
-            return _decode(setup, prompt, DECODED, drafter=drafter)
+        with _prompted(setup, prompt) as session:
 
-        yield {"a": lambda: decode(False), "b": lambda: decode(True)}
+            def decode(drafted: bool) -> Taken:
+                drafter = CopyDrafter(source, lambda token: engine.detokenize([token])) if drafted else None
+                return _decode(session, DECODED, drafter=drafter)
+
+            yield {"a": lambda: decode(False), "b": lambda: decode(True)}
 
     return prepare
 
@@ -119,18 +121,30 @@ def constrained(setup: Setup) -> Iterator[Arms]:
     """Seconds per token without and with the constraint on notes, which does not decide how long a text is."""
     prompt = setup.engine.render([*setup.prompts.edits()[:-1]])
 
-    def decode(constraint: Constraint | None) -> Taken:
-        return _decode(setup, prompt, NOTED, constraint=constraint)
+    with _prompted(setup, prompt) as session:
 
-    yield {"a": lambda: decode(None), "b": lambda: decode(NotesConstraint())}
+        def decode(constraint: Constraint | None) -> Taken:
+            return _decode(session, NOTED, constraint=constraint)
+
+        yield {"a": lambda: decode(None), "b": lambda: decode(NotesConstraint())}
+
+
+@contextmanager
+def _prompted(setup: Setup, prompt: list[int]) -> Iterator[Session]:
+    """A session with the prompt, read once for all samples."""
+    session = setup.engine.open()
+    session.feed(prompt)
+    try:
+        yield session
+    finally:
+        session.close()
 
 
 def _decode(
-    setup: Setup, prompt: list[int], tokens: int, drafter: Drafter | None = None, constraint: Constraint | None = None
+    prompted: Session, tokens: int, drafter: Drafter | None = None, constraint: Constraint | None = None
 ) -> Taken:
     """Seconds for each token after a prompt that is there already."""
-    session = setup.engine.open()
-    session.feed(prompt)
+    session = prompted.fork()
     started = time.perf_counter()
     stats = list(session.generate(tokens, drafter=drafter, constraint=constraint))[-1].stats
     seconds = time.perf_counter() - started
