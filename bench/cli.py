@@ -191,6 +191,34 @@ def sheet(
     run.output.text(f"{len(lines)} lines to judge in {out}")
 
 
+@app.command("speed")
+@common
+def speed(
+    run: Run,
+    rows: Annotated[str, typer.Option("--rows", help="Rows of the table, separated by commas: 1,2,3,6,7,8.")] = "",
+    samples: Annotated[Path, typer.Option("--samples", help="File that samples are kept in.")] = Path("speed.jsonl"),
+    repeats: Annotated[int, typer.Option("--repeats", min=2, help="Of each side; the first one is left out.")] = 6,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
+) -> None:
+    """Measure how fast updates and first tokens are, as ratios side by side. Stop it at any time: it goes on."""
+    from .speed.report import build, markdown
+    from .speed.run import chosen_rows, measure
+    from .writing.rows import read_objects
+
+    chosen = chosen_rows(rows)
+    with _setup(run, (), "") as setup:
+        for one in measure(setup, chosen, samples, repeats):
+            value = f" {one['value']:.3g} s" if "value" in one else ""
+            run.output.note(f"row {one['row']} {one['arm']} {one['repeat']}{value}")
+    found = build(read_objects(samples) if samples.exists() else [], chosen)
+    text = markdown(found)
+    if out:
+        _write_text(out, text)
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(text, end="")
+
+
 def _check_matcher(out: Output) -> None:
     from .writing.validation import agreements, disagreements, read_pairs
 

@@ -28,7 +28,8 @@ CLOSE_WAIT_S = 10.0
 
 
 class KeptMemory:
-    """The file of one user and engine. `room` tells how many tokens of context nobody else needs."""
+    """The file of one user and engine. `room` tells how many tokens of context nobody else needs, `computed_tokens`
+    how many were computed for it here."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class KeptMemory:
     ) -> None:
         self._engine, self._store, self._prompts, self._now, self._room = engine, store, prompts, now, room
         self.path = store.kv_folder / kv_name(engine.info)
+        self.computed_tokens = 0
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wanted = False
@@ -135,6 +137,7 @@ class KeptMemory:
             try:
                 session.feed(ids, self._cancelled)
             finally:
+                self.computed_tokens += max(0, len(session.ids) - known)
                 if known < len(session.ids) == _shared(session.ids, ids):
                     self._store.keep_computed(memory.digest, lambda: session.save(self.path))
                     make_room(self.path.parent, self.path)

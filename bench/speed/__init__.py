@@ -1,0 +1,1 @@
+"""How fast: two ways of doing the same thing side by side, as a ratio."""
