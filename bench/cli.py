@@ -201,9 +201,9 @@ def speed(
     out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
 ) -> None:
     """Measure how fast updates and first tokens are, as ratios side by side. Stop it at any time: it goes on."""
+    from .jsonl import read_objects
     from .speed.report import build, markdown
     from .speed.run import chosen_rows, measure
-    from .writing.rows import read_objects
 
     chosen = chosen_rows(rows)
     with _setup(run, (), "") as setup:

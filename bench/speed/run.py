@@ -13,7 +13,7 @@ from typing import Any
 from edgemem.errors import InvalidInput
 from edgemem.machine import cpu_model, memory_bytes
 
-from ..writing.rows import append_object, read_objects
+from ..jsonl import append_object, read_objects
 from ..writing.run import Setup, code_digest
 from .arms import PAIRS, Pair
 from .chats import forty_chats
