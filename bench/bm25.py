@@ -13,7 +13,7 @@ _WORD = re.compile(r"\w+")
 def ranked(texts: Sequence[str], query: str) -> list[int]:
     """Places of the texts, the best match first. Raises CannotRun where bm25s is not installed."""
     try:
-        import bm25s
+        import bm25s  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise CannotRun("bm25s is not installed: pip install 'edgemem-runtime[bench]'") from error
     words = [_words(text) or ["-"] for text in texts]
