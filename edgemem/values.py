@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -120,16 +120,7 @@ class Stats:
 
     def beside(self, other: Stats) -> Stats:
         """Sum with a branch of the same batch: both read the same cached prefix, at the same time."""
-        return Stats(
-            self.prompt_tokens + other.prompt_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.output_tokens + other.output_tokens,
-            self.drafted_tokens + other.drafted_tokens,
-            self.accepted_tokens + other.accepted_tokens,
-            self.first_token_s or other.first_token_s,
-            max(self.total_s, other.total_s),
-            other.stop_reason or self.stop_reason,
-        )
+        return replace(self.plus(other), total_s=max(self.total_s, other.total_s))
 
 
 @dataclass(frozen=True, slots=True)
