@@ -307,6 +307,12 @@ def test_a_line_said_anew_is_replaced_only_by_a_sentence_that_is_kept() -> None:
     assert short(proposed(left, said, memory)) == []
 
 
+def test_a_word_in_common_is_not_the_same_thing() -> None:
+    engine = ScriptedEngine(["NONE"], scores=scores(keep=FAR, changed=FAR))
+    said = turns("I'll book a place that takes the walnut thing seriously.")
+    assert [one.kind for one in proposed(engine, said, known("I'm allergic to walnuts")).operations] == ["add"]
+
+
 def test_protected_lines_are_never_put_to_the_question() -> None:
     engine = ScriptedEngine(["NONE"], scores=scores(keep=FAR, changed=FAR))
     memory = known("Lives in Leeds", pinned="Lives in Leeds", prose="I live in Leeds and like it.")

@@ -24,7 +24,7 @@ FORGETTING = 1.3  # the words of such a request are plain; small models are slow
 RESTATED_LOG_ODDS = 0.3
 """The same where no word of change stands in the sentence: it must be on the very thing, and be kept itself."""
 NEAR = 0.2  # nearness of a line that is worth a look
-SAME_THING = 0.5  # nearness of a line that a sentence says anew
+SAME_THING = 0.6  # nearness of a line that a sentence says anew: more than one word of two (an allergy, a menu)
 LINES_PER_SENTENCE = 3
 MOST_PAIRS = 64  # about 2,500 tokens to read: an update must not grow with the memory
 
