@@ -55,6 +55,7 @@ def test_split(text: str, sentences: list[str]) -> None:
     assert split(text) == sentences
 
 
+@pytest.mark.slow
 def test_splitting_ten_megabytes_takes_seconds() -> None:
     text = "I live in Bonn, e.g. near the river. My boat is red. Dr. Roth rows, too. " * 140_000
     start = time.process_time()
@@ -62,6 +63,7 @@ def test_splitting_ten_megabytes_takes_seconds() -> None:
     assert time.process_time() - start < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_linear_time(piece: str) -> None:
     start = time.process_time()

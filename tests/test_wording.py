@@ -92,6 +92,7 @@ def test_nothing_is_read_or_compiled_at_import() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_matching_takes_linear_time(piece: str) -> None:
     text = piece * (SIZE // len(piece))
@@ -103,6 +104,7 @@ def test_matching_takes_linear_time(piece: str) -> None:
 
 
 @pytest.mark.parametrize("begin", ["my ", "my a ", "je n", "you are a ", "wenn ich ", "tengo ", "der "])
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", ["x", " ", "e-"])
 def test_a_long_word_takes_linear_time(begin: str, filler: str) -> None:
     text = begin + filler * SIZE

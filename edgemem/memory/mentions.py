@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from edgemem.memory import wording
 from edgemem.memory.words import all_stems, content_list, content_words, names_in
@@ -18,7 +19,7 @@ def mentions(lines: Sequence[Line], turns: Iterable[Turn]) -> list[tuple[int, in
 
     What is spoken of often and lately is worth most when the memory is full.
     """
-    told = [(line.id, _Told(line.text)) for line in lines]
+    told = [(line.id, _told(line.text)) for line in lines]
     found: list[tuple[int, int]] = []
     for turn in turns:
         if turn.role == "user":
@@ -29,7 +30,7 @@ def mentions(lines: Sequence[Line], turns: Iterable[Turn]) -> list[tuple[int, in
 
 def nearness(line: str, said: set[str]) -> float:
     """How much of what a line says stands in `said` (stems of content words), 0 to 1; who it is about aside."""
-    return _Told(line).nearness(said)
+    return _told(line).nearness(said)
 
 
 class _Told:
@@ -43,6 +44,11 @@ class _Told:
 
     def nearness(self, said: set[str]) -> float:
         return sum(weight for stem, weight in self._weights.items() if stem in said) / self._total
+
+
+@lru_cache(maxsize=256)  # a full memory has about 100 lines, and each is compared with every sentence of a chat
+def _told(text: str) -> _Told:
+    return _Told(text)
 
 
 def _who(text: str) -> set[str]:

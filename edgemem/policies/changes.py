@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from edgemem.memory import wording
 from edgemem.memory.mentions import nearness
@@ -87,9 +88,10 @@ def _nearness(line: str, sentence: Sentence) -> float:
     return nearness(line, content_words(_in_context(sentence)))
 
 
-def topics(text: str) -> set[str]:
+@lru_cache(maxsize=512)  # a full memory's lines and a chat's sentences: every pair is looked at
+def topics(text: str) -> frozenset[str]:
     """Topics of which a person has one at a time, found in the text."""
-    return {name for name, pattern in wording.TOPICS.items() if pattern.search(text)}
+    return frozenset(name for name, pattern in wording.TOPICS.items() if pattern.search(text))
 
 
 def _in_context(sentence: Sentence) -> str:
