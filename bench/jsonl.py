@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,19 @@ def read_objects(path: Path) -> list[Row]:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise InvalidInput(f"cannot read rows from {path}: {error}", "give a JSONL file") from error
+
+
+def read_unique(
+    paths: Iterable[Path], key_of: Callable[[Row], RowKey], is_row: Callable[[Row], bool], command: str
+) -> list[Row]:
+    """All rows of the files, a repeated one once (the last). Raises InvalidInput for a line that is no row."""
+    found: dict[RowKey, Row] = {}
+    for path in paths:
+        for row in read_objects(path):
+            if not isinstance(row, dict) or not is_row(row):
+                raise InvalidInput(f"{path} has a line that is no row of `{command}`", "give the files of --rows")
+            found[key_of(row)] = row
+    return list(found.values())
 
 
 def append_object(path: Path, value: Mapping[str, Any]) -> None:

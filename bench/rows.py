@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgemem.errors import InvalidInput
 from edgemem.values import BUDGET_TOKENS
 
 from .arms import WITH_MEMORY
-from .jsonl import Row, RowKey, read_objects
+from .jsonl import Row, RowKey, read_unique
 from .sources import WRITERS, digest_of
 from .tasks import TASKS
 from .values import Case
@@ -116,10 +115,4 @@ def key_of(row: Mapping[str, Any]) -> RowKey:
 
 def read_rows(paths: Iterable[Path]) -> list[Row]:
     """All rows of the files, a repeated one once (the last). Raises InvalidInput for a file that holds other things."""
-    found: dict[RowKey, Row] = {}
-    for path in paths:
-        for row in read_objects(path):
-            if not isinstance(row, dict) or row.get("kind") not in ("question", "session"):
-                raise InvalidInput(f"{path} has a line that is no row of `bench run`", "give the files of --rows")
-            found[key_of(row)] = row
-    return list(found.values())
+    return read_unique(paths, key_of, lambda row: row.get("kind") in ("question", "session"), "bench run")

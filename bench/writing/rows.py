@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgemem.errors import InvalidInput
-
-from ..jsonl import Row, RowKey, read_objects
+from ..jsonl import Row, RowKey, read_unique
 
 KEY = ("set", "set_version", "case", "policy", "variant", "model_digest", "prompt_digest", "code_digest", "matcher")
 """What makes two rows the same measurement."""
@@ -24,13 +22,7 @@ def key_of(row: Mapping[str, Any]) -> RowKey:
 
 def read_rows(paths: Iterable[Path]) -> list[Row]:
     """All rows of the files, a repeated one once (the last). Raises InvalidInput for a file that holds no rows."""
-    found: dict[RowKey, Row] = {}
-    for path in paths:
-        for row in read_objects(path):
-            if "case" not in row or "set" not in row:
-                raise InvalidInput(f"{path} has a line that is no row of `bench write`", "give the files of --rows")
-            found[key_of(row)] = row
-    return list(found.values())
+    return read_unique(paths, key_of, lambda row: "case" in row and "set" in row, "bench write")
 
 
 def lines_file(rows: Path) -> Path:
