@@ -6,7 +6,7 @@ Loaded at every start of edgemem, so whatever is heavy is imported where it is u
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,6 +129,9 @@ def write(
     only: Annotated[str | None, typer.Option("--only", help="Case ids, separated by commas.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most this many cases, then stop.")] = None,
     without: Annotated[list[str] | None, typer.Option("--without", help="A step of the policy to leave out.")] = None,
+    thresholds: Annotated[
+        list[str] | None, typer.Option("--threshold", help="NAME=VALUE in place of the card's (repeat).")
+    ] = None,
     label: Annotated[str, typer.Option("--label", help="Name of this variant in rows and report.")] = "",
     check_matcher: Annotated[bool, typer.Option("--check-matcher", help="Judge the matcher, run nothing.")] = False,
 ) -> None:
@@ -142,7 +145,7 @@ def write(
 
     chosen = [part.strip() for part in only.split(",")] if only else []
     cases = load_cases(sets or ["own"], split=split, data=data, only=chosen)
-    with _setup(run, tuple(without or ()), label) as setup:
+    with _setup(run, tuple(without or ()), numbers_of(thresholds or ()), label) as setup:
         _run(setup, cases, rows, limit, run.output)
 
 
@@ -262,7 +265,7 @@ def _progress(step: Step, elapsed_s: float) -> str:
 
 
 @contextmanager
-def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
+def _setup(run: Run, without: tuple[str, ...], instead: Mapping[str, float], label: str) -> Iterator[Setup]:
     """The engine, opened once and closed at the end, and how to write. `naive` is no setting of the assistant's."""
     from .writing.run import POLICIES, Setup
 
@@ -273,8 +276,28 @@ def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
         settings = run.settings
         chosen = str(policy or settings.policy or opened.policy)
         yield Setup(
-            opened.engine, opened.prompts, chosen, without, label, settings.budget_tokens, opened.thresholds, cache
+            opened.engine,
+            opened.prompts,
+            chosen,
+            without,
+            label,
+            settings.budget_tokens,
+            opened.thresholds,
+            instead,
+            cache,
         )
+
+
+def numbers_of(texts: Iterable[str]) -> dict[str, float]:
+    """`name=value` pairs. Raises InvalidInput for what is none."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InvalidInput(f"{text!r} is no threshold", "write NAME=NUMBER, like keep=-0.9") from None
+    return found
 
 
 @contextmanager

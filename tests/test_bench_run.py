@@ -178,7 +178,7 @@ def stable(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-@pytest.mark.parametrize("calls", [3, 20, 50])
+@pytest.mark.parametrize("calls", [3, 20, 85, 200])  # in an update, a question, an update for `swap`, a question
 def test_a_killed_run_ends_with_the_same_ids_and_scores(tmp_path: Path, calls: int) -> None:
     whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
     ask(setup(), chosen(), whole)
