@@ -6,7 +6,8 @@ recent        the end of the history, as many tokens as the memory has
 none          the shipped system message, nothing known
 swap          the shipped system message with another person's memory
 oracle        the gold evidence
-rag_bm25      the parts of the history that match the question best, as many tokens as the memory has
+rag_bm25      the parts of the history that match the question best by their words, as many tokens as the memory has
+rag_dense     the same by their meaning, as an encoder of sentences sees it
 
 An arm that cannot answer a case says why (`CannotRun`); none cuts a history to make it fit.
 """
@@ -16,21 +17,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts, day, quoted
 from edgemem.values import Message
 
 from .bm25 import ranked
+from .encoder import nearest
 from .values import START, CannotRun, Case, Session, Turns
 
 if TYPE_CHECKING:
     from edgemem.engines.base import Engine
 
-ARMS = ("memory", "full_history", "recent", "none", "swap", "oracle", "rag_bm25")
-WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25")
+ARMS = ("memory", "full_history", "recent", "none", "swap", "oracle", "rag_bm25", "rag_dense")
+WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25", "rag_dense")
 """Arms that need the memory, if only its size."""
-PER_QUESTION = ("oracle", "rag_bm25")
+PER_QUESTION = ("oracle", "rag_bm25", "rag_dense")
 """Arms whose prompt differs from question to question, so that nothing of it can be reused."""
 
 FULL_HISTORY = (
@@ -57,12 +60,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Sources:
-    """What an arm may draw on, beside the case: its memory, and another person's."""
+    """What an arm may draw on, beside the case: its memory, another person's, the encoder's folder."""
 
     engine: Engine
     prompts: Prompts
     memory: Known = Known()
     other: Known | None = None
+    encoder: Path | None = None
 
 
 def before_question(arm: str, case: Case, sources: Sources) -> list[Message]:
@@ -93,8 +97,8 @@ def _chosen_text(arm: str, case: Case, sources: Sources) -> str:
         return "\n".join(case.evidence)
     if arm == "recent":
         return _last(transcript(case.sessions), sources.memory.tokens, sources.engine)
-    if arm == "rag_bm25":
-        return _best(case, sources)
+    if arm in ("rag_bm25", "rag_dense"):
+        return _best(arm, case, sources)
     raise CannotRun(f"there is no arm {arm}")
 
 
@@ -119,18 +123,22 @@ def _last(text: str, tokens: int, engine: Engine) -> str:
     return engine.detokenize(engine.tokenize(text)[-tokens:]) if tokens else ""
 
 
-def _best(case: Case, sources: Sources) -> str:
+def _best(arm: str, case: Case, sources: Sources) -> str:
     """The best parts up to the memory's size, the last one cut to it, in the order of the history."""
     parts = exchanges(case.sessions)
     taken: dict[int, str] = {}
     room = sources.memory.tokens
-    for place in ranked(parts, case.question) if room and parts else ():
+    for place in _order(arm, parts, case.question, sources.encoder) if room and parts else ():
         ids = sources.engine.tokenize(parts[place])[:room]
         taken[place] = sources.engine.detokenize(ids)
         room -= len(ids)
         if not room:
             break
     return "\n\n".join(taken[place] for place in sorted(taken))
+
+
+def _order(arm: str, parts: Sequence[str], question: str, encoder: Path | None) -> list[int]:
+    return ranked(parts, question) if arm == "rag_bm25" else nearest(parts, question, encoder)
 
 
 def exchanges(sessions: Sequence[Session]) -> list[str]:

@@ -57,7 +57,8 @@ def run_arms(
         settings = run.settings
         policy = settings.policy or opened.policy
         budget, thresholds = settings.budget_tokens, opened.thresholds
-        setup = Setup(opened.engine, opened.prompts, policy, budget, thresholds, cache, miniature=data is None)
+        encoder = _encoder_folder(run)
+        setup = Setup(opened.engine, opened.prompts, policy, budget, thresholds, cache, encoder, miniature=data is None)
         _ask_all(ArmsRun(setup, cases, _names(arms) or list(ARMS), rows, limit), rows, run.output)
 
 
@@ -299,6 +300,21 @@ def _model(run: Run) -> Iterator[tuple[OpenedModel, Path]]:
         yield opened, where.cache / "kv" / "prompts"
     finally:
         opened.engine.close()
+
+
+def _encoder_folder(run: Run) -> Path | None:
+    """Where the encoder's files are; None where they are not on this machine."""
+    from edgemem.catalogue import resolve
+    from edgemem.cli.open import places_for
+    from edgemem.errors import ModelMissing
+
+    from .encoder import CARD
+
+    where = places_for(run)
+    try:
+        return resolve(CARD, cache=where.cache, config=where.config, offline=run.settings.offline).path.parent
+    except ModelMissing:
+        return None
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ COLOURS = {
     "swap": "#9ca3af",
     "oracle": "#059669",
     "rag_bm25": "#7c3aed",
+    "rag_dense": "#db2777",
 }
 OTHER = "#0891b2"
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 640, 64, 150, 34, 44

@@ -41,6 +41,7 @@ class Setup:
     budget_tokens: int = BUDGET_TOKENS
     thresholds: Mapping[str, float] = field(default_factory=dict)
     cache: Path | None = None
+    encoder: Path | None = None
     miniature: bool = False
 
     @property

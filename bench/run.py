@@ -141,7 +141,7 @@ class Run:
         needs = arm in WITH_MEMORY and arm != "swap"
         memory = self._memories.known(case.task, case.history, case.learned) if needs else Known()
         swapped = self._memories.known(case.task, *other) if other else None
-        return Sources(setup.engine, setup.prompts, memory, swapped)
+        return Sources(setup.engine, setup.prompts, memory, swapped, setup.encoder)
 
     def _add(self, row: Row) -> Step:
         row |= {"machine": self._machine, "at": datetime.now(UTC).isoformat(timespec="seconds")}

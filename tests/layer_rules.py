@@ -80,6 +80,9 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bench": {
         "typer": ("cli",),
         "bm25s": ("bm25",),
+        "onnxruntime": ("encoder",),
+        "tokenizers": ("encoder",),
+        "numpy": ("encoder",),
     },  # its commands; all else of it is library and neither prints nor asks
 }
 
