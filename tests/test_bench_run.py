@@ -279,6 +279,19 @@ def test_control_worlds_ask_to_keep_what_key_questions_are_about(world: str, wor
         assert after.leak is not None or not key
 
 
+def test_what_is_not_to_be_used_is_right_to_hold_back_until_the_user_takes_it_back() -> None:
+    plain, held, back = (load_task(f"memoryctrl{world}", None) for world in ("", "_no_use", "_no_use_released"))
+    for before, after, released in zip(plain, held, back, strict=True):
+        early = before.category.endswith("key")  # in the miniature set these are in the first two sessions
+        assert (after.leak, after.gold == before.gold) == ((before.gold, False) if early else (None, True))
+        assert (released.leak, released.gold) == (None, before.gold)
+    turns = [[session.turns for session in case.history.sessions] for case in (plain[0], held[0], back[0])]
+    assert [len(now) - len(was) for was, now in zip(turns[0], turns[1], strict=True)] == [0, 2, 0, 0]
+    assert [len(now) - len(was) for was, now in zip(turns[0], turns[2], strict=True)] == [0, 2, 2, 0]
+    assert turns[1][1][-2:] == (("user", "Leave aside what I told you until I say so."), turns[1][1][-1])
+    assert turns[2][2][-2][1] == "You may use it again."
+
+
 def test_a_leak_is_counted_as_one(tmp_path: Path) -> None:
     cases = load_task("memoryctrl_forget", None)
     told = [replace(case, gold=case.gold if case.leak is None else case.leak) for case in cases]
