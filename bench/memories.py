@@ -66,7 +66,8 @@ class Memories:
         if not learned:
             return Known()
         row = self._written[(task, f"{key(history)}#{learned}")]
-        return Known(row["view"], row["memory_tokens"])
+        other = self._setup.writer  # which may count otherwise than the model that reads
+        return Known(row["view"], self._setup.engine.count(row["view"]) if other else row["memory_tokens"])
 
     def learn(self, task: str, history: History, learned: int) -> Iterator[tuple[int, Row]]:
         """Learn what is missing of the first `learned` sessions. Yields the number and the cost of each one, also of
@@ -92,7 +93,8 @@ def key(history: History) -> str:
 def _learned(setup: Setup, session: Session, home: Path) -> dict[str, Any]:
     with open_store(home, USER) as store:
         policy = open_policy(setup.policy, thresholds=setup.thresholds)
-        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache)
+        model, budget = setup.writing, setup.budget_tokens
+        assistant = Assistant(USER, model.engine, store, policy, model.prompts, budget, cache=setup.cache)
         journal(assistant, session.turns, session.time)
         report = assistant.remember()
         view = prompt_view(store.read().lines)

@@ -102,15 +102,18 @@ def _group(rows: Sequence[Row]) -> Group:
 def _by_arm(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by arm, in the arms' order. Where several writers or budgets made memories, each is an arm of its own."""
     writers = {_writer(row) for row in rows if row["code_digest"]}
+    plain = len(writers) < 2 and not any(" by " in writer for writer in writers)
     found: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (ARMS.index(row["arm"]), _writer(row))):
-        name = row["arm"] if len(writers) < 2 or not row["code_digest"] else f"{row['arm']} ({_writer(row)})"
+        name = row["arm"] if plain or not row["code_digest"] else f"{row['arm']} ({_writer(row)})"
         found.setdefault(name, []).append(row)
     return found
 
 
 def _writer(row: Row) -> str:
-    return f"{row['policy']} {row['budget_tokens']} {row['prompt_digest'][:4]} {row['code_digest'][:6]}"
+    other = row.get("write_model", "") if row.get("write_model_digest", "") != row["model_digest"] else ""
+    name = f"{row['policy']} {row['budget_tokens']} {row['prompt_digest'][:4]} {row['code_digest'][:6]}"
+    return f"{name} by {other}" if other else name
 
 
 def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping[str, str]) -> Arm:

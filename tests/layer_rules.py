@@ -78,7 +78,7 @@ PARTS = ("bench", "export")  # parts beside the runtime, which only the command 
 MOUNTING_HOMES = ("cli", "cli.*")
 PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bench": {
-        "typer": ("cli",),
+        "typer": ("cli", "cli.*"),
         "bm25s": ("bm25",),
         "onnxruntime": ("encoder",),
         "tokenizers": ("encoder",),
