@@ -21,7 +21,9 @@ from .arms import Known
 from .chains import Chains
 from .jsonl import Row, append_object, read_objects
 from .learning import journal
+from .retention import retained
 from .rows import Setup
+from .usage import measured
 from .values import History, Session
 
 USER = "bench"
@@ -82,7 +84,8 @@ class Memories:
                 self._written[(task, place.id)] = row
                 self._chains.done(place, continued=True)
             found = self._written[(task, place.id)]
-            yield number, {name: value for name, value in found.items() if name not in ("run", "task", "place", "view")}
+            cost = {name: value for name, value in found.items() if name not in ("run", "task", "place", "view")}
+            yield number, cost | retained(history, number, found["view"])
 
 
 def key(history: History) -> str:
@@ -96,10 +99,11 @@ def _learned(setup: Setup, session: Session, home: Path) -> dict[str, Any]:
         model, budget = setup.writing, setup.budget_tokens
         assistant = Assistant(USER, model.engine, store, policy, model.prompts, budget, cache=setup.cache)
         journal(assistant, session.turns, session.time)
-        report = assistant.remember()
+        with measured() as used:
+            report = assistant.remember()
         view = prompt_view(store.read().lines)
     tokens = sum(setup.engine.count(text) for _, text in session.turns)
-    return {"view": view, "session_tokens": tokens} | _cost(report)
+    return {"view": view, "session_tokens": tokens} | _cost(report) | used
 
 
 def _cost(report: UpdateReport) -> dict[str, Any]:

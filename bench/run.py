@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from edgemem.errors import ContextExceeded, InvalidInput
@@ -23,12 +24,13 @@ from .asking import chosen, f1, likeliest, option_texts, question_text, reply_to
 from .estimate import Estimate
 from .jsonl import Row, append_object, check_writable
 from .memories import Memories, key
+from .retention import holds
 from .rows import Setup, key_of, question_head, read_rows, session_head
-from .usage import machine, memory_use, reset_peak
+from .usage import machine, measured
 from .values import CannotRun, Case, History
 
 if TYPE_CHECKING:
-    from edgemem.engines.base import Session
+    from edgemem.engines.base import Engine, Session
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Run:
         self._there = {key_of(row) for row in found}
         self._memories = Memories(setup, rows)
         self._machine = machine()
+        self._id, self._started = token_hex(4), time.perf_counter()
         self.estimate = Estimate(row for row in found if row["model_digest"] == setup.engine.info.digest)
         self.done = 0
         self.total = self._plan()
@@ -127,14 +130,15 @@ class Run:
 
     def _answered(self, session: Session, arm: str, case: Case) -> Row:
         sources = self._sources(arm, case)
-        sizes = {
+        sizes: Row = {
             "history_tokens": self._setup.engine.count(transcript(case.sessions)),
             "memory_tokens": sources.memory.tokens if arm in WITH_MEMORY else None,
         }
         try:
-            return sizes | answer(session, arm, case, sources)
+            row = sizes | answer(session, arm, case, sources)
         except CannotRun as problem:
             return sizes | {"status": "cannot run", "reason": str(problem)}
+        return row | holds(case, sources.memory.view) if arm == "memory" else row
 
     def _sources(self, arm: str, case: Case) -> Sources:
         setup, other = self._setup, self._other(case) if arm == "swap" else None
@@ -145,6 +149,7 @@ class Run:
 
     def _add(self, row: Row) -> Step:
         row |= {"machine": self._machine, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        row |= {"run": self._id, "elapsed_s": round(time.perf_counter() - self._started, 1)}
         append_object(self._rows, row)
         self._there.add(key_of(row))
         self.estimate.note(row)
@@ -160,14 +165,15 @@ def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
     room = reply_tokens(case)
     if len(ids) + room > engine.info.context_tokens:
         return {"status": "does not fit", "prompt_tokens": len(ids)}
-    reset_peak()
-    started = time.perf_counter()
-    try:
-        cached = _feed(session, ids, _shared(engine, before) if arm not in PER_QUESTION else 0)
-        reply, stats, first_s = _reply(session, room, started)
-    except ContextExceeded:
-        return {"status": "does not fit", "prompt_tokens": len(ids)}
-    total_s = time.perf_counter() - started
+    shared = _shared(engine, before) if arm not in PER_QUESTION else 0
+    with measured() as used:
+        started = time.perf_counter()
+        try:
+            cached = _feed(session, ids, shared)
+            reply, stats, first_s = _reply(session, room, started)
+        except ContextExceeded:
+            return {"status": "does not fit", "prompt_tokens": len(ids)}
+        total_s = time.perf_counter() - started
     session.feed(ids)
     return {
         "status": "ok",
@@ -178,9 +184,16 @@ def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
         "first_token_s": round(first_s, 4),
         "total_s": round(total_s, 4),
         "stop_reason": stats.stop_reason,
-        **memory_use(),
+        "kv_bytes": _kv_bytes(engine, len(ids) + stats.output_tokens),
+        **used,
         **scores(case, reply, _option_scores(session, case, sources)),
     }
+
+
+def _kv_bytes(engine: Engine, tokens: int) -> int | None:
+    """What so many tokens take in the KV cache; None where the engine does not tell."""
+    per_token = int(engine.info.details.get("kv_bytes_per_token", "0"))
+    return tokens * per_token or None
 
 
 def _option_scores(session: Session, case: Case, sources: Sources) -> tuple[list[float], list[int]]:
@@ -188,7 +201,7 @@ def _option_scores(session: Session, case: Case, sources: Sources) -> tuple[list
     return session.score(options), [len(option) for option in options]
 
 
-def _shared(engine: Any, before: Sequence[Message]) -> int:
+def _shared(engine: Engine, before: Sequence[Message]) -> int:
     """Tokens that every question after these messages begins with. They are always read by themselves, so that a
     question is computed in the same batches whether or not they were there already."""
     one, two = (engine.render([*before, Message("user", text)]) for text in ("A", "B"))

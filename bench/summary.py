@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .arms import ARMS
+from .drift import drift
 from .intervals import Mean, difference, mean, unit
+from .retention import kept_at_end, losses
 
 Row = Mapping[str, Any]
 GROUP = ("task", "task_version", "miniature", "model", "model_digest", "context_tokens", "device", "threads")
+PEAKS = ("rss_peak", "rss_anon_peak", "rss_file_peak", "kv_bytes")
 SCORES = ("strict", "forced", "f1")
 SHOWN = ("strict", "parsed", "forced", "f1", "leak", "forced_leak")
 TITLES = {
@@ -37,6 +40,7 @@ class Arm:
     scores: dict[str, Mean]
     difference: dict[str, Mean]
     categories: dict[str, dict[str, float]]
+    losses: dict[str, int]
     cost: dict[str, float | None]
 
 
@@ -51,6 +55,8 @@ class Learning:
     seconds_per_history: float
     tokens_per_history: float
     session_tokens: float
+    facts_kept: tuple[int, int] | None
+    joules_per_session: float | None
     curve: list[dict[str, float]]
 
 
@@ -67,6 +73,8 @@ class Group:
     arms: list[Arm]
     learning: list[Learning]
     break_even: dict[str, Any]
+    drift: list[dict[str, Any]]
+    energy_source: str
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
@@ -96,6 +104,8 @@ def _group(rows: Sequence[Row]) -> Group:
         arms=arms,
         learning=learning,
         break_even=break_even(arms, learning),
+        drift=drift(asked),
+        energy_source=", ".join(sorted({row["energy_source"] for row in ordered if row.get("energy_source")})),
     )
 
 
@@ -132,6 +142,7 @@ def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping
             if rows is not memory
         },
         categories=_categories(answered),
+        losses=losses(answered),
         cost=_cost(answered)
         | {"input_tokens": _average([row["prompt_tokens"] for row in rows if "prompt_tokens" in row])},
     )
@@ -156,7 +167,7 @@ def _cost(rows: Sequence[Row]) -> dict[str, float | None]:
         values = [of(row) for row in rows if cold is None or row["cold"] == cold]
         return _average([value for value in values if value is not None])
 
-    peaks = [row["rss_peak"] for row in rows if row.get("rss_peak")]
+    peaks = {name: [row[name] for row in rows if row.get(name)] for name in PEAKS}
     return {
         "answered_tokens": over(lambda row: row["prompt_tokens"]),
         "cached_tokens": over(lambda row: row["cached_tokens"]),
@@ -166,7 +177,8 @@ def _cost(rows: Sequence[Row]) -> dict[str, float | None]:
         "cold_total_s": over(lambda row: row["total_s"], cold=True),
         "warm_total_s": over(lambda row: row["total_s"], cold=False),
         "cold_computed": over(lambda row: row["prompt_tokens"] - row["cached_tokens"], cold=True),
-        "peak_rss": max(peaks, default=None),
+        **{name: max(peaks[name], default=None) for name in PEAKS},
+        "joules": over(lambda row: row.get("joules")),
         "memory_tokens": over(lambda row: row["memory_tokens"]),
     }
 
@@ -184,6 +196,8 @@ def _learning(name: str, rows: Sequence[Row]) -> Learning:
         seconds_per_history=sum(row["seconds"] for row in rows) / len(histories),
         tokens_per_history=sum(_computed(row) for row in rows) / len(histories),
         session_tokens=sum(row["session_tokens"] for row in rows) / len(rows),
+        facts_kept=kept_at_end(rows),
+        joules_per_session=_average([row["joules"] for row in rows if row.get("joules") is not None]),
         curve=[_point(number, [row for row in rows if row["session"] == number]) for number in numbers],
     )
 

@@ -83,6 +83,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "onnxruntime": ("encoder",),
         "tokenizers": ("encoder",),
         "numpy": ("encoder",),
+        "pynvml": ("energy",),
     },  # its commands; all else of it is library and neither prints nor asks
 }
 

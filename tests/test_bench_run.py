@@ -27,7 +27,10 @@ from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import InvalidInput, StoreWriteFailed
 from edgemem.prompting.prompts import load_prompts
 
-VARYING = ("at", "seconds", "first_token_s", "total_s", "rss_peak", "rss_anon", "rss_file")
+VARYING = (
+    *("at", "run", "elapsed_s", "seconds", "first_token_s", "total_s"),
+    *("rss_peak", "rss_anon_peak", "rss_file_peak", "joules"),
+)
 LABEL = "LABEL-NEVER-SHOWN"
 
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from ..jsonl import objects
 from ..values import START, Case, History, Session
+from ..writing.real_sets import memoryctrl as written
+from ..writing.values import Gold
 from .common import turns_of
 
 World = Literal["baseline", "forget", "no_store", "no_use", "no_use_released"]
@@ -30,7 +32,8 @@ _DATE = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
 
 
 def cases(folder: Path, world: World = "baseline") -> list[Case]:
-    """From `conversations.jsonl`, `mcq.jsonl` and, for a control world, `instruction_templates.json`.
+    """From `conversations.jsonl`, `mcq.jsonl`, where it is there `updates.jsonl` (changed likes and dislikes: the facts
+    of a session) and, for a control world, `instruction_templates.json`.
 
     Gold evidence is what the user says in the message with the question's `ref`, and about forgetting it.
     """
@@ -39,7 +42,8 @@ def cases(folder: Path, world: World = "baseline") -> list[Case]:
     if world != "baseline":
         templates = json.loads((folder / "instruction_templates.json").read_text("utf-8"))
         chats = {name: _controlled(chat, asked, world, templates) for name, chat in chats.items()}
-    histories = {name: _history(row) for name, row in chats.items()}
+    facts = _facts(folder, {row["persona_id"] for row in chats.values()})
+    histories = {name: _history(row, facts) for name, row in chats.items()}
     return [_case(row, chats[row["sample_id"]], histories[row["sample_id"]], world) for row in asked]
 
 
@@ -110,15 +114,23 @@ def _not_stored(
     return found
 
 
-def _history(chat: dict[str, Any]) -> History:
-    sessions = [_session(number, part["messages"]) for number, part in enumerate(chat["sessions"])]
+def _facts(folder: Path, personas: Iterable[int]) -> dict[str, tuple[Gold, ...]]:
+    """Gold facts by `SAMPLE-NUMBER` of the session, as `bench write` has them."""
+    if not (folder / "updates.jsonl").is_file():
+        return {}
+    return {case.id: case.gold for case in written(folder, list(personas))}
+
+
+def _history(chat: dict[str, Any], facts: Mapping[str, tuple[Gold, ...]]) -> History:
+    told = [facts.get(f"{chat['sample_id']}-{number}", ()) for number in range(1, len(chat["sessions"]) + 1)]
+    sessions = [_session(number, part["messages"], told[number]) for number, part in enumerate(chat["sessions"])]
     return History(chat["sample_id"], f"persona {chat['persona_id']}", tuple(sessions))
 
 
-def _session(number: int, messages: list[Message]) -> Session:
+def _session(number: int, messages: list[Message], facts: tuple[Gold, ...]) -> Session:
     found = [match for message in messages if (match := _DATE.search(message["ref"] or ""))]
     dates = [datetime(int(one[3]), int(one[1]), int(one[2]), 19, tzinfo=UTC) for one in found]
-    return Session(max(dates, default=START + timedelta(days=30 * number)), turns_of(messages))
+    return Session(max(dates, default=START + timedelta(days=30 * number)), turns_of(messages), facts)
 
 
 def _case(row: dict[str, Any], chat: dict[str, Any], history: History, world: World) -> Case:
@@ -136,6 +148,7 @@ def _case(row: dict[str, Any], chat: dict[str, Any], history: History, world: Wo
         leak=letters.index(row["remember"]) if controlled else None,
         category=f"{row['family']} {row['turn_role']}",
         evidence=tuple(message["content"] for message in said if message["role"] == "user"),
+        facts=() if controlled else (Gold(row["sensitive_value"] or row["choices"][row["remember"]], "explicit"),),
     )
 
 
