@@ -8,6 +8,7 @@ swap          the shipped system message with another person's memory
 oracle        the gold evidence
 rag_bm25      the parts of the history that match the question best by their words, as many tokens as the memory has
 rag_dense     the same by their meaning, as an encoder of sentences sees it
+mem0          the shipped system message with what mem0 finds for the question, as many tokens as the memory has
 
 An arm that cannot answer a case says why (`CannotRun`); none cuts a history to make it fit.
 """
@@ -30,10 +31,12 @@ from .values import START, CannotRun, Case, Session, Turns
 if TYPE_CHECKING:
     from edgemem.engines.base import Engine
 
-ARMS = ("memory", "full_history", "recent", "none", "swap", "oracle", "rag_bm25", "rag_dense")
-WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25", "rag_dense")
+ARMS = ("memory", "full_history", "recent", "none", "swap", "oracle", "rag_bm25", "rag_dense", "mem0")
+BY_DEFAULT = tuple(arm for arm in ARMS if arm != "mem0")
+"""`mem0` wants an environment of its own and minutes for a session: by name only."""
+WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25", "rag_dense", "mem0")
 """Arms that need the memory, if only its size."""
-PER_QUESTION = ("oracle", "rag_bm25", "rag_dense")
+PER_QUESTION = ("oracle", "rag_bm25", "rag_dense", "mem0")
 """Arms whose prompt differs from question to question, so that nothing of it can be reused."""
 
 FULL_HISTORY = (
@@ -60,13 +63,15 @@ class Known:
 
 @dataclass(frozen=True)
 class Sources:
-    """What an arm may draw on, beside the case: its memory, another person's, the encoder's folder."""
+    """What an arm may draw on, beside the case: its memory, another person's, the encoder's folder, what a
+    peer finds for the question."""
 
     engine: Engine
     prompts: Prompts
     memory: Known = Known()
     other: Known | None = None
     encoder: Path | None = None
+    peer: Known = Known()
 
 
 def before_question(arm: str, case: Case, sources: Sources) -> list[Message]:
@@ -78,6 +83,8 @@ def _opening(arm: str, case: Case, sources: Sources) -> list[Message]:
     now = case.sessions[-1].time if case.sessions else START
     if arm == "memory":
         return [sources.prompts.chat_system(sources.memory.view or EMPTY_VIEW, now)]
+    if arm == "mem0":
+        return [sources.prompts.chat_system(sources.peer.view or EMPTY_VIEW, now)]
     if arm == "none":
         return [sources.prompts.chat_system(EMPTY_VIEW, now)]
     if arm == "swap":

@@ -16,6 +16,7 @@ COLOURS = {
     "oracle": "#059669",
     "rag_bm25": "#7c3aed",
     "rag_dense": "#db2777",
+    "mem0": "#65a30d",
 }
 OTHER = "#0891b2"
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 640, 64, 150, 34, 44

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from edgemem.engines.base import Engine
     from edgemem.prompting.prompts import Prompts
 
+    from .peers.mem0.client import Mem0Setup
+
 PROTOCOL = 2
 """Raise it when arms, question texts or scores change, so that rows are not mixed."""
 
@@ -56,6 +58,7 @@ class Setup:
     encoder: Path | None = None
     miniature: bool = False
     writer: Writer | None = None
+    mem0: Mem0Setup | None = None
 
     @property
     def writing(self) -> Writer:
@@ -91,10 +94,12 @@ def question_head(setup: Setup, case: Case, arm: str) -> Row:
     }
 
 
-def session_head(setup: Setup, task: str, history: str, persona: str, number: int) -> Row:
+def session_head(setup: Setup, task: str, history: str, persona: str, number: int, arm: str = "memory") -> Row:
     """What a session's row begins with. `history` is its name with the digest."""
     name, _, content = history.rpartition(" ")
-    head = _head(setup, "session", task, f"{name}#{number}", content, "memory", writes=True)
+    head = _head(setup, "session", task, f"{name}#{number}", content, arm, writes=True)
+    if arm == "mem0":  # writes by itself
+        head |= {"policy": arm, "budget_tokens": 0}
     return head | {"history": name, "persona": persona, "session": number}
 
 

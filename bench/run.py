@@ -24,6 +24,7 @@ from .asking import chosen, f1, likeliest, option_texts, question_text, reply_to
 from .estimate import Estimate
 from .jsonl import Row, append_object, check_writable
 from .memories import Memories, key
+from .peers.mem0.client import Mem0
 from .retention import holds
 from .rows import Setup, key_of, question_head, read_rows, session_head
 from .usage import machine, measured
@@ -59,6 +60,7 @@ class Run:
         found = read_rows([rows])
         self._there = {key_of(row) for row in found}
         self._memories = Memories(setup, rows)
+        self._mem0 = Mem0(setup.mem0, setup.engine, rows) if setup.mem0 and "mem0" in arms else None
         self._machine = machine()
         self._id, self._started = token_hex(4), time.perf_counter()
         self.estimate = Estimate(row for row in found if row["model_digest"] == setup.engine.info.digest)
@@ -67,6 +69,13 @@ class Run:
 
     def steps(self) -> Iterator[Step]:
         """Do it. May be given up at any time; a new run goes on where this one stopped."""
+        try:
+            yield from self._steps()
+        finally:
+            if self._mem0:
+                self._mem0.close()
+
+    def _steps(self) -> Iterator[Step]:
         for (_, _, learned), group in groupby(self._cases, lambda case: (case.task, case.history.id, case.learned)):
             cases = list(group)
             for arm in self._arms:
@@ -76,19 +85,25 @@ class Run:
                     yield from self._ask(arm, todo)
 
     def _plan(self) -> int:
-        sessions: dict[str, tuple[int, int]] = {}
+        sessions: dict[tuple[str, str], tuple[int, int]] = {}
         for case in self._cases:
             for arm in self._arms:
                 if self._has(case, arm):
                     continue
                 self.estimate.expect("question", arm)
                 for history, learned in self._histories(arm, case):
-                    name = f"{case.task} {key(history)}"
-                    most = max(learned, sessions.get(name, (0, 0))[0])
-                    sessions[name] = (most, self._memories.missing(case.task, history, most))
-        for _, missing in sessions.values():
-            self.estimate.expect("session", "memory", missing)
+                    for writer, memories in self._writers(arm):
+                        name = (f"{case.task} {key(history)}", writer)
+                        most = max(learned, sessions.get(name, (0, 0))[0])
+                        sessions[name] = (most, memories.missing(case.task, history, most))
+        for (_, writer), (_, missing) in sessions.items():
+            self.estimate.expect("session", writer, missing)
         return self.estimate.expected
+
+    def _writers(self, arm: str) -> list[tuple[str, Memories | Mem0]]:
+        """Who has to learn the history for an arm. (`mem0` needs the memory, too: for its size.)"""
+        found: list[tuple[str, Memories | Mem0]] = [("memory", self._memories)]
+        return [*found, ("mem0", self._mem0)] if arm == "mem0" and self._mem0 else found
 
     def _histories(self, arm: str, case: Case) -> list[tuple[History, int]]:
         """Whose memory an arm needs, and after how many sessions."""
@@ -112,10 +127,11 @@ class Run:
 
     def _learn(self, arm: str, case: Case, learned: int) -> Iterator[Step]:
         for history, sessions in self._histories(arm, case):
-            for number, cost in self._memories.learn(case.task, history, sessions):
-                head = session_head(self._setup, case.task, key(history), history.persona, number)
-                if key_of(head) not in self._there:
-                    yield self._add(head | cost)
+            for writer, memories in self._writers(arm):
+                for number, cost in memories.learn(case.task, history, sessions):
+                    head = session_head(self._setup, case.task, key(history), history.persona, number, writer)
+                    if key_of(head) not in self._there:
+                        yield self._add(head | cost)
 
     def _ask(self, arm: str, cases: Sequence[Case]) -> Iterator[Step]:
         session = self._setup.engine.open()
@@ -129,23 +145,29 @@ class Run:
             session.close()
 
     def _answered(self, session: Session, arm: str, case: Case) -> Row:
-        sources = self._sources(arm, case)
-        sizes: Row = {
-            "history_tokens": self._setup.engine.count(transcript(case.sessions)),
-            "memory_tokens": sources.memory.tokens if arm in WITH_MEMORY else None,
-        }
+        sizes: Row = {"history_tokens": self._setup.engine.count(transcript(case.sessions)), "memory_tokens": None}
         try:
+            sources = self._sources(arm, case)
+            sizes["memory_tokens"] = sources.memory.tokens if arm in WITH_MEMORY else None
             row = sizes | answer(session, arm, case, sources)
         except CannotRun as problem:
             return sizes | {"status": "cannot run", "reason": str(problem)}
-        return row | holds(case, sources.memory.view) if arm == "memory" else row
+        seen = {"memory": sources.memory.view, "mem0": sources.peer.view}
+        return row | holds(case, seen[arm]) if arm in seen else row
 
     def _sources(self, arm: str, case: Case) -> Sources:
         setup, other = self._setup, self._other(case) if arm == "swap" else None
         needs = arm in WITH_MEMORY and arm != "swap"
         memory = self._memories.known(case.task, case.history, case.learned) if needs else Known()
         swapped = self._memories.known(case.task, *other) if other else None
-        return Sources(setup.engine, setup.prompts, memory, swapped, setup.encoder)
+        peer = self._found(case, memory.tokens) if arm == "mem0" else Known()
+        return Sources(setup.engine, setup.prompts, memory, swapped, setup.encoder, peer)
+
+    def _found(self, case: Case, room: int) -> Known:
+        """What mem0 finds for the question. Raises CannotRun."""
+        if self._mem0 is None:
+            raise CannotRun("nothing is said of where mem0 runs")
+        return self._mem0.found(case.task, case.history, case.learned, case.question, room)
 
     def _add(self, row: Row) -> Step:
         row |= {"machine": self._machine, "at": datetime.now(UTC).isoformat(timespec="seconds")}

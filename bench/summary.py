@@ -111,11 +111,15 @@ def _group(rows: Sequence[Row]) -> Group:
 
 def _by_arm(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by arm, in the arms' order. Where several writers or budgets made memories, each is an arm of its own."""
-    writers = {_writer(row) for row in rows if row["code_digest"]}
+    writers = {_writer(row) for row in rows if row["code_digest"] and row["policy"] != "mem0"}
     plain = len(writers) < 2 and not any(" by " in writer for writer in writers)
     found: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (ARMS.index(row["arm"]), _writer(row))):
-        name = row["arm"] if plain or not row["code_digest"] else f"{row['arm']} ({_writer(row)})"
+        name = (
+            row["arm"]
+            if plain or not row["code_digest"] or row["policy"] == "mem0"
+            else f"{row['arm']} ({_writer(row)})"
+        )
         found.setdefault(name, []).append(row)
     return found
 

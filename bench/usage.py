@@ -80,9 +80,14 @@ def _reset_peak() -> None:
         pass
 
 
-def _status() -> dict[str, int]:
+def peaks_of(pid: int) -> int | None:
+    """Peak resident bytes of another process so far."""
+    return _status(Path(f"/proc/{pid}/status")).get("VmHWM")
+
+
+def _status(file: Path = _STATUS) -> dict[str, int]:
     try:
-        lines = _STATUS.read_text("ascii", "replace").splitlines()
+        lines = file.read_text("ascii", "replace").splitlines()
     except OSError:
         return {}
     pairs = (line.partition(":") for line in lines)

@@ -72,7 +72,7 @@ NETWORK = {
     *("smtplib", "socket", "socketserver", "ssl", "telnetlib", "urllib", "urllib.error", "urllib.request"),
     *("urllib.response", "urllib3", "websockets", "xmlrpc"),
 }
-NETWORK_HOMES = ("catalogue", "catalogue.*")
+NETWORK_HOMES = ("catalogue", "catalogue.*", "peers.loopback")  # the last one of the bench: this machine only
 PRINTING_HOMES = ("cli", "cli.*")
 PARTS = ("bench", "export")  # parts beside the runtime, which only the command line mounts
 MOUNTING_HOMES = ("cli", "cli.*")
@@ -84,6 +84,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "tokenizers": ("encoder",),
         "numpy": ("encoder",),
         "pynvml": ("energy",),
+        "mem0": ("peers.mem0.driver",),
     },  # its commands; all else of it is library and neither prints nor asks
 }
 

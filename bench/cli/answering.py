@@ -16,6 +16,9 @@ from edgemem.errors import InvalidInput
 from .shared import RowFiles, kept_prompts, left, model, names, write_text
 
 if TYPE_CHECKING:
+    from edgemem.engines.base import Engine
+
+    from ..peers.mem0.client import Mem0Setup
     from ..rows import Setup
     from ..run import Run as ArmsRun
     from ..run import Step
@@ -29,7 +32,7 @@ def run_arms(
     run: Run,
     preset: Annotated[str, typer.Option("--preset", help="quick, standard or full.")] = "quick",
     tasks: Annotated[str, typer.Option("--tasks", help="Tasks in place of the preset's, with commas.")] = "",
-    arms: Annotated[str, typer.Option("--arms", help="Arms in place of all, with commas.")] = "",
+    arms: Annotated[str, typer.Option("--arms", help="Arms in place of all but mem0, with commas.")] = "",
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the public sets.")] = None,
     rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("bench-rows.jsonl"),
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most this many questions.")] = None,
@@ -40,13 +43,13 @@ def run_arms(
 
     Without --data miniature sets of our own text are run, which show that everything works and what it costs.
     """
-    from ..arms import ARMS
+    from ..arms import BY_DEFAULT
     from ..choosing import choose
     from ..run import Run as ArmsRun
 
     cases = choose(preset, names(tasks), data)
     with _setup(run, read_model, write_model, miniature=data is None) as setup:
-        _ask_all(ArmsRun(setup, cases, names(arms) or list(ARMS), rows, limit), rows, run.output)
+        _ask_all(ArmsRun(setup, cases, names(arms) or list(BY_DEFAULT), rows, limit), rows, run.output)
 
 
 @contextmanager
@@ -67,6 +70,7 @@ def _setup(run: Run, read: str | None, write: str | None, *, miniature: bool) ->
             _encoder_folder(run),
             miniature=miniature,
             writer=None if same else Writer(writer.engine, writer.prompts),
+            mem0=_mem0_setup(run, write or settings.model, writer.engine),
         )
 
 
@@ -166,6 +170,30 @@ def _answered(step: Step) -> str:
         what = f"{'right' if right else 'wrong'}, {row['prompt_tokens']} tokens, {row['total_s']:.1f} s"
     rest = "" if step.left_s is None else f"; {left(step.left_s)}"
     return f"{step.done}/{step.total} {row['task']} {row['case']} {row['arm']}: {what}{rest}"
+
+
+def _mem0_setup(run: Run, name: str, engine: Engine) -> Mem0Setup:
+    """Where mem0 runs: with the model that writes."""
+    from edgemem.catalogue import resolve
+    from edgemem.cli.open import places_for
+    from edgemem.errors import EdgememError
+
+    from ..peers.mem0.client import Mem0Setup
+
+    where, settings = places_for(run), run.settings
+    try:
+        file = resolve(name, cache=where.cache, config=where.config, offline=settings.offline).path
+    except EdgememError:  # `scripted:`, which is no file
+        file = None
+    return Mem0Setup(
+        where.cache / "peers",
+        file,
+        engine.info.digest,
+        _encoder_folder(run),
+        engine.info.threads,
+        settings.gpu_layers or 0,
+        settings.offline,
+    )
 
 
 def _encoder_folder(run: Run) -> Path | None:
