@@ -107,12 +107,13 @@ def _group(group: Group) -> list[Block]:
 
 def _scores(group: Group) -> Block:
     shown = [score for score in SHOWN if any(arm.scores[score].of for arm in group.arms)]
-    head = ["arm", "answered", *(TITLES[score] for score in shown), "not answered because"]
+    head = ["arm", "answered", *(TITLES[score] for score in shown), "likeliest letter as shown", "not answered because"]
     body = [
         [
             arm.name,
             f"{arm.answered} of {arm.asked}",
             *(_percent(arm.scores[score]) for score in shown),
+            ", ".join(f"{letter} {100 * share:.0f} %" for letter, share in arm.letters.items()),
             "; ".join(f"{problem} ({count})" for problem, count in arm.problems.items()),
         ]
         for arm in group.arms

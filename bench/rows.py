@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgemem.values import BUDGET_TOKENS
 
 from .arms import WITH_MEMORY
+from .asking import orders
 from .jsonl import Row, RowKey, read_unique
 from .sources import WRITERS, digest_of
 from .tasks import TASKS
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from .peers.mem0.client import Mem0Setup
 
 PROTOCOL = 2
+EXPENSIVE = ("full_history",)
+EXPENSIVE_ORDERS = 2
+"""Arms whose letters are compared in two orders of the options only: a long history makes each look dear."""
 """Raise it when arms, question texts or scores change, so that rows are not mixed."""
 
 KEY = (
     *("kind", "task", "task_version", "case", "content", "arm", "model_digest", "prompt_digest"),
-    *("context_tokens", "write_model_digest", "policy", "budget_tokens", "code_digest", "protocol"),
+    *("context_tokens", "write_model_digest", "policy", "budget_tokens", "code_digest", "protocol", "rotations"),
 )
 """What makes two rows the same measurement."""
 
@@ -59,6 +63,8 @@ class Setup:
     miniature: bool = False
     writer: Writer | None = None
     mem0: Mem0Setup | None = None
+    rotations: int | None = None
+    """Orders of the options that letters are compared in: None all (two in expensive arms), 0 all, else so many."""
 
     @property
     def writing(self) -> Writer:
@@ -88,10 +94,17 @@ def question_head(setup: Setup, case: Case, arm: str) -> Row:
         "history": case.history.id,
         "persona": case.history.persona,
         "learned": case.learned,
+        "rotations": len(orders_of(setup, case, arm)),
         "category": case.category,
         "form": case.form,
         "note": case.note,
     }
+
+
+def orders_of(setup: Setup, case: Case, arm: str) -> list[int]:
+    """The orders of the options that an arm compares letters in."""
+    usual = EXPENSIVE_ORDERS if arm in EXPENSIVE else 0
+    return orders(case, usual if setup.rotations is None else setup.rotations)
 
 
 def session_head(setup: Setup, task: str, history: str, persona: str, number: int, arm: str = "memory") -> Row:

@@ -20,13 +20,13 @@ from edgemem.errors import ContextExceeded, InvalidInput
 from edgemem.values import GREEDY, Message, Stats
 
 from .arms import ARMS, PER_QUESTION, WITH_MEMORY, Known, Sources, before_question, transcript
-from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens
+from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens, rotated
 from .estimate import Estimate
 from .jsonl import Row, append_object, check_writable
 from .memories import Memories, key
 from .peers.mem0.client import Mem0
 from .retention import holds
-from .rows import Setup, key_of, question_head, read_rows, session_head
+from .rows import Setup, key_of, orders_of, question_head, read_rows, session_head
 from .usage import machine, measured
 from .values import CannotRun, Case, History
 
@@ -149,7 +149,7 @@ class Run:
         try:
             sources = self._sources(arm, case)
             sizes["memory_tokens"] = sources.memory.tokens if arm in WITH_MEMORY else None
-            row = sizes | answer(session, arm, case, sources)
+            row = sizes | answer(session, arm, case, sources, orders_of(self._setup, case, arm))
         except CannotRun as problem:
             return sizes | {"status": "cannot run", "reason": str(problem)}
         seen = {"memory": sources.memory.view, "mem0": sources.peer.view}
@@ -179,8 +179,11 @@ class Run:
         return Step(row, self.done, max(self.total, self.done), self.estimate.left_s)
 
 
-def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
-    """Ask one question. Raises CannotRun; a prompt that does not fit the context is a row that says so."""
+def answer(session: Session, arm: str, case: Case, sources: Sources, turns: Sequence[int] = (0,)) -> Row:
+    """Ask one question; `turns` are the orders that its options' letters are compared in, after the reply.
+
+    Raises CannotRun; a prompt that does not fit the context is a row that says so.
+    """
     engine = sources.engine
     before = before_question(arm, case, sources)
     ids = engine.render([*before, Message("user", question_text(case))])
@@ -196,7 +199,6 @@ def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
         except ContextExceeded:
             return {"status": "does not fit", "prompt_tokens": len(ids)}
         total_s = time.perf_counter() - started
-    session.feed(ids)
     return {
         "status": "ok",
         "reply": reply,
@@ -208,7 +210,7 @@ def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
         "stop_reason": stats.stop_reason,
         "kv_bytes": _kv_bytes(engine, len(ids) + stats.output_tokens),
         **used,
-        **scores(case, reply, _option_scores(session, case, sources)),
+        **scores(case, reply, _option_scores(session, case, sources.engine, before, turns)),
     }
 
 
@@ -218,9 +220,21 @@ def _kv_bytes(engine: Engine, tokens: int) -> int | None:
     return tokens * per_token or None
 
 
-def _option_scores(session: Session, case: Case, sources: Sources) -> tuple[list[float], list[int]]:
-    options = [sources.engine.tokenize(text) for text in option_texts(case)]
-    return session.score(options), [len(option) for option in options]
+def _option_scores(
+    session: Session, case: Case, engine: Engine, before: Sequence[Message], turns: Sequence[int]
+) -> list[list[float]]:
+    """For each order of the options their log-probabilities, per token where they are whole texts; the options stand
+    as in `case`, so that those of several orders can be added."""
+    looks = []
+    for by in turns:
+        turned = rotated(case, by)
+        session.feed(engine.render([*before, Message("user", question_text(turned))]))
+        options = [engine.tokenize(text) for text in option_texts(turned)]
+        found = session.score(options)
+        if case.form == "texts":
+            found = [score / max(1, len(option)) for score, option in zip(found, options, strict=True)]
+        looks.append([found[(place + by) % len(found)] for place in range(len(found))])
+    return looks
 
 
 def _shared(engine: Engine, before: Sequence[Message]) -> int:
@@ -254,11 +268,12 @@ def _reply(session: Session, room: int, started: float) -> tuple[str, Stats, flo
     return "".join(parts), stats, first_s
 
 
-def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> dict[str, Any]:
-    """What a reply and the options' likelihoods are worth: `strict` and `parsed` where letters are asked for, `f1`
-    where there is a free answer, `leak` where something was not to be kept, `forced` always."""
+def scores(case: Case, reply: str, looks: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What a reply and the options' likelihoods (in one or more orders) are worth: `strict` and `parsed` where letters
+    are asked for, `f1` where there is a free answer, `leak` where something was not to be kept, `forced` always.
+    `forced_shown` is the choice in the order that was shown."""
     letter = chosen(case, reply)
-    forced = likeliest(*options, per_token=case.form == "texts")
+    forced = likeliest([sum(scores) / len(looks) for scores in zip(*looks, strict=True)])
     asked = case.form != "texts"
     return {
         "options": len(case.options),
@@ -269,6 +284,7 @@ def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> di
         "leak": letter == case.leak if case.leak is not None else None,
         "forced_leak": forced == case.leak if case.leak is not None else None,
         "forced_choice": forced,
+        "forced_shown": likeliest(looks[0]),
         "forced": forced == case.gold,
         "f1": round(f1(case.answer, reply), 4) if case.answer is not None else None,
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .arms import ARMS
+from .asking import LETTERS
 from .drift import drift
 from .intervals import Mean, difference, mean, unit
 from .retention import kept_at_end, losses
@@ -41,6 +42,7 @@ class Arm:
     difference: dict[str, Mean]
     categories: dict[str, dict[str, float]]
     losses: dict[str, int]
+    letters: dict[str, float]
     cost: dict[str, float | None]
 
 
@@ -147,6 +149,7 @@ def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping
         },
         categories=_categories(answered),
         losses=losses(answered),
+        letters=_letters(answered),
         cost=_cost(answered)
         | {"input_tokens": _average([row["prompt_tokens"] for row in rows if "prompt_tokens" in row])},
     )
@@ -154,6 +157,12 @@ def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping
 
 def _values(rows: Iterable[Row], score: str) -> dict[str, float]:
     return {row["case"]: float(row[score]) for row in rows if row.get(score) is not None}
+
+
+def _letters(rows: Iterable[Row]) -> dict[str, float]:
+    """How often each letter was the likeliest in the order shown: a model that likes a place shows here."""
+    shown = [row["forced_shown"] for row in rows if row.get("forced_shown") is not None and row["strict"] is not None]
+    return {LETTERS[place]: shown.count(place) / len(shown) for place in sorted(set(shown))}
 
 
 def _categories(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

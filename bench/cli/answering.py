@@ -37,6 +37,10 @@ def run_arms(
     rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("bench-rows.jsonl"),
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most this many questions.")] = None,
     write_model: Annotated[str | None, typer.Option("--write-model", help="Writes, in place of --model.")] = None,
+    rotations: Annotated[
+        int | None,
+        typer.Option("--rotations", min=0, help="Orders of options to compare letters in (0: all)."),
+    ] = None,
     read_model: Annotated[str | None, typer.Option("--read-model", help="Answers, in place of --model.")] = None,
 ) -> None:
     """Ask about users: from the memory, the full history and others. Adds the rows that are missing; stop it any time.
@@ -48,12 +52,12 @@ def run_arms(
     from ..run import Run as ArmsRun
 
     cases = choose(preset, names(tasks), data)
-    with _setup(run, read_model, write_model, miniature=data is None) as setup:
+    with _setup(run, read_model, write_model, rotations, miniature=data is None) as setup:
         _ask_all(ArmsRun(setup, cases, names(arms) or list(BY_DEFAULT), rows, limit), rows, run.output)
 
 
 @contextmanager
-def _setup(run: Run, read: str | None, write: str | None, *, miniature: bool) -> Iterator[Setup]:
+def _setup(run: Run, read: str | None, write: str | None, rotations: int | None, *, miniature: bool) -> Iterator[Setup]:
     """The models that answer and write, opened once (the same one for both where nothing else is said)."""
     from ..rows import Setup, Writer
 
@@ -71,6 +75,7 @@ def _setup(run: Run, read: str | None, write: str | None, *, miniature: bool) ->
             miniature=miniature,
             writer=None if same else Writer(writer.engine, writer.prompts),
             mem0=_mem0_setup(run, write or settings.model, writer.engine),
+            rotations=rotations,
         )
 
 
