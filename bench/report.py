@@ -102,19 +102,22 @@ def _group(group: Group) -> list[Block]:
         parts.append(Block.text(MINIATURE))
     parts += [_scores(group), *_differences(group), *_categories(group)]
     parts += [*_losses(group), Block.heading(3, "What a question costs"), _costs(group), _resources(group)]
-    return [*parts, *_learned(group), _break_even(group), *_drift(group), *_plots(group)]
+    parts += [*_learned(group), _break_even(group), *_drift(group)]
+    return [*parts, *_plots(group)]
 
 
 def _scores(group: Group) -> Block:
     shown = [score for score in SHOWN if any(arm.scores[score].of for arm in group.arms)]
-    head = ["arm", "answered", *(TITLES[score] for score in shown), "likeliest letter as shown", "not answered because"]
+    head = ["arm", "answered", *(TITLES[score] for score in shown), "likeliest letter as shown"]
+    if why := any(arm.problems for arm in group.arms):
+        head.append("not answered because")
     body = [
         [
             arm.name,
             f"{arm.answered} of {arm.asked}",
             *(_percent(arm.scores[score]) for score in shown),
             ", ".join(f"{letter} {100 * share:.0f} %" for letter, share in arm.letters.items()),
-            "; ".join(f"{problem} ({count})" for problem, count in arm.problems.items()),
+            *(["; ".join(f"{problem} ({count})" for problem, count in arm.problems.items())] if why else []),
         ]
         for arm in group.arms
     ]
@@ -160,7 +163,7 @@ def _costs(group: Group) -> Block:
     full = next((arm.cost["input_tokens"] for arm in group.arms if arm.name == "full_history"), None)
     head = ["arm", *(title for _, title, _ in _COSTS), "times fewer than full history"]
     body = []
-    for arm in group.arms:
+    for arm in (arm for arm in group.arms if arm.cost["input_tokens"] is not None):
         tokens = arm.cost["input_tokens"]
         share = f"{full / tokens:.1f}" if full and tokens else ""
         cells = [_plain(arm.cost[name], digits) for name, _, digits in _COSTS]
@@ -180,7 +183,7 @@ def _resources(group: Group) -> Block:
     """Memory of the process while it answered (peaks), and energy (means). KV is part of the anonymous memory."""
     joules = f"joules ({group.energy_source})" if group.energy_source else "joules"
     body = []
-    for arm in group.arms:
+    for arm in (arm for arm in group.arms if arm.answered):
         peaks = [arm.cost[name] for name, _ in _PEAKS]
         cells = [_plain(peak and peak / 2**20, 0) or NOT_MEASURED for peak in peaks]
         body.append([arm.name, *cells, _plain(arm.cost["joules"], 1) or NOT_MEASURED])
