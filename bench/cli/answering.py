@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,8 +52,19 @@ def run_arms(
     from ..run import Run as ArmsRun
 
     cases = choose(preset, names(tasks), data)
+    _say_what_is_made(run, names(arms))
     with _setup(run, read_model, write_model, rotations, miniature=data is None) as setup:
         _ask_all(ArmsRun(setup, cases, names(arms) or list(BY_DEFAULT), rows, limit), rows, run.output)
+
+
+def _say_what_is_made(run: Run, arms: Sequence[str]) -> None:
+    from edgemem.cli.open import places_for
+
+    from ..peers.environment import is_there
+    from ..peers.mem0.client import REQUIREMENTS
+
+    if "mem0" in arms and not is_there(REQUIREMENTS, places_for(run).cache / "peers"):
+        run.output.note("mem0: its environment is made when it is needed first, which takes some minutes, once")
 
 
 @contextmanager
