@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from bench_run_child import chosen
 from conftest import PERSONS_ENVIRONMENT
@@ -212,3 +213,28 @@ def test_what_it_knows_is_kept_for_the_next_run(
     assert again.found("t", told, 2, "What do I paint?", 3).tokens == 3
     assert "lighthouses" not in again.found("t", told, 1, "What do I paint?", 50).view
     again.close()
+
+
+OPENING = """
+import sys, time
+from pathlib import Path
+from edgemem.bench.peers.loopback import open_server
+options = {"context_tokens": 512, "threads": 1, "gpu_layers": 0}
+print(open_server(Path(sys.argv[1]), Path(sys.argv[2]), **options).pid, flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_the_server_does_not_outlive_a_killed_bench(environments: Path, smollm2_path: Path) -> None:
+    python = ensure(REQUIREMENTS, environments, offline=False)
+    opening = [sys.executable, "-c", OPENING, str(python), str(smollm2_path)]
+    bench = subprocess.Popen(opening, stdout=subprocess.PIPE, text=True)
+    assert bench.stdout is not None
+    server = psutil.Process(int(bench.stdout.readline()))
+    assert {address.laddr.ip for address in server.net_connections()} == {"127.0.0.1"}
+    bench.kill()
+    bench.wait()
+    server.wait(20)  # it is not this process's child: psutil looks until it is gone
+    assert not server.is_running()
