@@ -39,6 +39,9 @@ WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25", "rag_dense", "mem0")
 PER_QUESTION = ("oracle", "rag_bm25", "rag_dense", "mem0")
 """Arms whose prompt differs from question to question, so that nothing of it can be reused."""
 
+SEARCHING = ("rag_bm25", "rag_dense", "mem0")
+"""Arms that look for text before the model can begin: `search_s`, apart from the model's own seconds."""
+
 FULL_HISTORY = (
     "You are a helpful personal assistant. Above all, answer the user's question from the earlier chats in this "
     "conversation, briefly and concretely. Today is {today}."

@@ -152,6 +152,7 @@ _COSTS = (
     ("input_tokens", "input tokens", 0),
     ("cached_tokens", "of which cached", 0),
     ("output_tokens", "output tokens", 1),
+    ("search_s", "search (s)", 2),
     ("cold_first_token_s", "first token, cold (s)", 2),
     ("warm_first_token_s", "first token, warm (s)", 2),
     ("cold_total_s", "total, cold (s)", 2),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgemem.errors import ContextExceeded, InvalidInput
 from edgemem.values import GREEDY, Message, Stats
 
-from .arms import ARMS, PER_QUESTION, WITH_MEMORY, Known, Sources, before_question, transcript
+from .arms import ARMS, PER_QUESTION, SEARCHING, WITH_MEMORY, Known, Sources, before_question, transcript
 from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens, rotated
 from .estimate import Estimate
 from .jsonl import Row, append_object, check_writable
@@ -147,11 +147,15 @@ class Run:
     def _answered(self, session: Session, arm: str, case: Case) -> Row:
         sizes: Row = {"history_tokens": self._setup.engine.count(transcript(case.sessions)), "memory_tokens": None}
         try:
+            started = time.perf_counter()
             sources = self._sources(arm, case)
+            found_s = time.perf_counter() - started
             sizes["memory_tokens"] = sources.memory.tokens if arm in WITH_MEMORY else None
             row = sizes | answer(session, arm, case, sources, orders_of(self._setup, case, arm))
         except CannotRun as problem:
             return sizes | {"status": "cannot run", "reason": str(problem)}
+        if arm in SEARCHING and "search_s" in row:
+            row["search_s"] = round(row["search_s"] + found_s, 4)
         seen = {"memory": sources.memory.view, "mem0": sources.peer.view}
         return row | holds(case, seen[arm]) if arm in seen else row
 
@@ -185,7 +189,9 @@ def answer(session: Session, arm: str, case: Case, sources: Sources, turns: Sequ
     Raises CannotRun; a prompt that does not fit the context is a row that says so.
     """
     engine = sources.engine
+    started = time.perf_counter()
     before = before_question(arm, case, sources)
+    search_s = time.perf_counter() - started
     ids = engine.render([*before, Message("user", question_text(case))])
     room = reply_tokens(case)
     if len(ids) + room > engine.info.context_tokens:
@@ -205,6 +211,7 @@ def answer(session: Session, arm: str, case: Case, sources: Sources, turns: Sequ
         "prompt_tokens": len(ids),
         "cached_tokens": cached,
         "output_tokens": stats.output_tokens,
+        "search_s": round(search_s, 4) if arm in SEARCHING else None,
         "first_token_s": round(first_s, 4),
         "total_s": round(total_s, 4),
         "stop_reason": stats.stop_reason,

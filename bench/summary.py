@@ -185,6 +185,7 @@ def _cost(rows: Sequence[Row]) -> dict[str, float | None]:
         "answered_tokens": over(lambda row: row["prompt_tokens"]),
         "cached_tokens": over(lambda row: row["cached_tokens"]),
         "output_tokens": over(lambda row: row["output_tokens"]),
+        "search_s": over(lambda row: row.get("search_s")),
         "cold_first_token_s": over(lambda row: row["first_token_s"], cold=True),
         "warm_first_token_s": over(lambda row: row["first_token_s"], cold=False),
         "cold_total_s": over(lambda row: row["total_s"], cold=True),

@@ -28,7 +28,7 @@ from edgemem.errors import InvalidInput, StoreWriteFailed
 from edgemem.prompting.prompts import load_prompts
 
 VARYING = (
-    *("at", "run", "elapsed_s", "seconds", "first_token_s", "total_s"),
+    *("at", "run", "elapsed_s", "seconds", "search_s", "first_token_s", "total_s"),
     *("rss_peak", "rss_anon_peak", "rss_file_peak", "joules"),
 )
 LABEL = "LABEL-NEVER-SHOWN"
@@ -141,6 +141,7 @@ def test_bm25_takes_the_parts_that_match_up_to_the_size_of_the_memory(tmp_path: 
     assert "drawing course in Florence" in engine.prompts[-1]
     assert row["prompt_tokens"] < 300
     assert row["memory_tokens"] > 0
+    assert row["search_s"] > 0
 
 
 def test_exchanges_begin_with_the_user() -> None:
