@@ -17,6 +17,7 @@ from typing import Any
 USER = "bench"
 MOST = 1000  # memories of one user
 FOUND = 100  # memories for one question: more than fit
+PATIENCE_S = 3600
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 connections: dict[str, int] = {}
 refused: list[str] = []
@@ -84,7 +85,7 @@ def open_memory(home: Path, base_url: str, encoder: Path, usage: Usage) -> Any:
     EmbedderFactory.provider_to_class["huggingface"] = "__main__.MiniLM"
     store = {"collection_name": "mem0", "path": str(home / "qdrant"), "on_disk": True, "embedding_model_dims": 384}
     model = {"model": "local", "api_key": "none", "openai_base_url": base_url, "temperature": 0.0}
-    return Memory.from_config(
+    memory = Memory.from_config(
         {
             "llm": {"provider": "openai", "config": model | {"response_callback": usage.note}},
             "embedder": {"provider": "huggingface", "config": {"embedding_dims": 384}},
@@ -92,6 +93,9 @@ def open_memory(home: Path, base_url: str, encoder: Path, usage: Usage) -> Any:
             "history_db_path": str(home / "history.db"),
         }
     )
+    # Its client gives up after ten minutes and asks again; a small machine may need longer for the first chat.
+    memory.llm.client = memory.llm.client.with_options(timeout=PATIENCE_S, max_retries=0)
+    return memory
 
 
 def answer(memory: Any, request: dict[str, Any], usage: Usage, problems: Problems) -> dict[str, Any]:
