@@ -56,7 +56,11 @@ class LlamaEngine:
             threads=options.threads,
             template_digest=self.template.digest,
             version=VERSION,
-            details={"system_info": system_info(), "kv_type": options.kv_type},
+            details={
+                "system_info": system_info(),
+                "kv_type": options.kv_type,
+                "kv_bytes_per_token": str(self.binding.kv_bytes_per_token),
+            },
         )
 
     @property

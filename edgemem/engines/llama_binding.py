@@ -32,6 +32,7 @@ import llama_cpp as lib
 
 VERSION: str = lib.__version__
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
+KV_BITS = {"f32": 32, "f16": 16, "q8_0": 8.5}  # q8_0: a scale of 16 bits for 32 values
 NFC_PRE_TOKENIZERS = {"qwen2", "qwen35", "deepseek-r1-qwen"}  # their Hugging Face tokenizers normalise to NFC
 
 _log: deque[tuple[int, str]] = deque(maxlen=2000)
@@ -99,6 +100,21 @@ class Binding:
             lib.llama_model_free(self._model)
 
     # --- text and tokens
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """What one token takes in the KV cache, by the header: keys and values of every layer. 0: it does not say."""
+        name = self.metadata("general.architecture")
+
+        def number(key: str) -> int:
+            text = self.metadata(f"{name}.{key}")
+            return int(text) if text.isdigit() else 0
+
+        layers, heads = number("block_count"), number("attention.head_count")
+        kv_heads = number("attention.head_count_kv") or heads
+        width = number("embedding_length") // heads if heads else 0
+        widths = (number("attention.key_length") or width) + (number("attention.value_length") or width)
+        return int(layers * kv_heads * widths * KV_BITS[self.options.kv_type] / 8)
 
     def metadata(self, key: str) -> str:
         """A metadata value of the GGUF as text, '' when absent."""
