@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,7 +196,7 @@ def sheet(
 @common
 def speed(
     run: Run,
-    rows: Annotated[str, typer.Option("--rows", help="Rows of the table, separated by commas: 1,2,3,6,7,8.")] = "",
+    rows: Annotated[str, typer.Option("--rows", help="Rows of the table, separated by commas: 1 to 10.")] = "",
     samples: Annotated[Path, typer.Option("--samples", help="File that samples are kept in.")] = Path("speed.jsonl"),
     repeats: Annotated[int, typer.Option("--repeats", min=2, help="Of each side; the first one is left out.")] = 6,
     out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
@@ -206,9 +207,9 @@ def speed(
     from .speed.run import chosen_rows, measure
 
     chosen = chosen_rows(rows)
-    with _setup(run, (), "") as setup:
-        for one in measure(setup, chosen, samples, repeats):
-            value = f" {one['value']:.3g} s" if "value" in one else ""
+    with _setup(run, (), "", tune=True) as plain:
+        for one in measure(_with_model(run, plain), chosen, samples, repeats):
+            value = f" {one['value']:.3g}" if "value" in one else ""
             run.output.note(f"row {one['row']} {one['arm']} {one['repeat']}{value}")
     found = build(read_objects(samples) if samples.exists() else [], chosen)
     text = markdown(found)
@@ -217,6 +218,27 @@ def speed(
     if run.output.json:
         run.output.data(found)
     run.output.text(text, end="")
+
+
+def _with_model(run: Run, setup: Setup) -> Setup:
+    """The setup with what rows of a real model need; as it is for a scripted one."""
+    from edgemem.catalogue import resolve
+    from edgemem.cli.open import places_for
+    from edgemem.opening import tunings_folder
+
+    from .speed.setup import SpeedSetup
+
+    settings, where = run.settings, places_for(run)
+    if settings.model.startswith("scripted:"):
+        return setup
+    found = resolve(settings.model, cache=where.cache, config=where.config, offline=settings.offline)
+    return SpeedSetup(
+        **{one.name: getattr(setup, one.name) for one in fields(setup)},
+        model_path=found.path,
+        tools=where.cache / "tools",
+        tunings=tunings_folder(where) if settings.tune else None,
+        say=run.output.note,
+    )
 
 
 def _check_matcher(out: Output) -> None:
@@ -262,14 +284,14 @@ def _progress(step: Step, elapsed_s: float) -> str:
 
 
 @contextmanager
-def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
+def _setup(run: Run, without: tuple[str, ...], label: str, tune: bool = False) -> Iterator[Setup]:
     """The engine, opened once and closed at the end, and how to write. `naive` is no setting of the assistant's."""
     from .writing.run import POLICIES, Setup
 
     policy = run.flags.pop("policy", None)
     if policy is not None and policy not in POLICIES:
         raise InvalidInput(f"there is no way to write called {policy!r}", f"use {', '.join(POLICIES)}")
-    with _model(run) as (opened, cache):
+    with _model(run, tune) as (opened, cache):
         settings = run.settings
         chosen = str(policy or settings.policy or opened.policy)
         yield Setup(
@@ -278,8 +300,11 @@ def _setup(run: Run, without: tuple[str, ...], label: str) -> Iterator[Setup]:
 
 
 @contextmanager
-def _model(run: Run) -> Iterator[tuple[OpenedModel, Path]]:
-    """The model, opened once and closed at the end, and where prompts that were read may be kept."""
+def _model(run: Run, tune: bool = False) -> Iterator[tuple[OpenedModel, Path]]:
+    """The model, opened once and closed at the end, and where prompts that were read may be kept.
+
+    Accuracy is measured with the same settings on every machine, speed with what suits this one (`tune`).
+    """
     from edgemem.cli.open import places_for
     from edgemem.opening import open_model
 
@@ -293,6 +318,7 @@ def _model(run: Run) -> Iterator[tuple[OpenedModel, Path]]:
             context_tokens=settings.context_tokens,
             threads=settings.threads,
             offline=settings.offline,
+            tune=tune and settings.tune,
             progress=report_bytes,
         )
     try:
