@@ -458,7 +458,9 @@ class Chat:
             self._started = self.assistant.now()
         if self._session is None:
             self._session = engine.open()
-            self.assistant.kept.restore(self._session, traceless=self.temporary)
+            kept = self.assistant.kept.restore(self._session, traceless=self.temporary)
+            if not kept and self.assistant.keeps_computed and not self.temporary:
+                self.assistant.kept.refresh()  # after this reply, so that the next chat need not read it all
         message = Message("user", text)
         if self._held:
             ids = [*self._held, *engine.render_next(message)]
