@@ -235,6 +235,7 @@ def _with_model(run: Run, setup: Setup) -> Setup:
     return SpeedSetup(
         **{one.name: getattr(setup, one.name) for one in fields(setup)},
         model_path=found.path,
+        opening={"device": settings.device, "gpu_layers": settings.gpu_layers, "threads": settings.threads},
         tools=where.cache / "tools",
         tunings=tunings_folder(where) if settings.tune else None,
         say=run.output.note,

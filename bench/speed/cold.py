@@ -82,10 +82,10 @@ def _wide_engine(setup: SpeedSetup, context_tokens: int) -> Iterator[Engine]:
     engine = open_engine(
         setup.gguf,
         digest=info.digest,
-        device="cpu" if info.device == "cpu" else "auto",
         context_tokens=context_tokens,
         tunings=setup.tunings,
         may_test=False,
+        **setup.opening,
     )
     try:
         yield engine
@@ -104,7 +104,7 @@ def memory_in_use(plain: Setup) -> Iterator[Arms]:
         options = {
             "digest": info.digest,
             "context_tokens": info.context_tokens,
-            "device": "cpu" if info.device == "cpu" else "auto",
+            **setup.opening,
             "tunings": str(setup.tunings) if setup.tunings else None,
         }
         command = [sys.executable, "-m", "edgemem.bench.speed.peak", str(setup.gguf), json.dumps(options)]

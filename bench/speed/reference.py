@@ -14,7 +14,10 @@ from tempfile import TemporaryDirectory
 
 from edgemem.assistant import Assistant
 from edgemem.errors import EngineFailed
+from edgemem.kept_memory import stable_ids
+from edgemem.memory.lines import prompt_view
 from edgemem.store import open_store
+from edgemem.values import Operation
 
 from ..writing.run import Setup, writer
 from .arms import QUESTION, Arms, Taken, cost_case
@@ -91,19 +94,29 @@ def _prepare_home(setup: SpeedSetup, home: Path) -> None:
     """A user with a memory of 1,500 tokens that is computed and kept, and what the self-test chose."""
     if setup.tunings is not None and setup.tunings.exists():
         shutil.copytree(setup.tunings, home / "cache" / "tuning")
+    checked = setup.tools.parent / "verified.json" if setup.tools else None
+    if checked and checked.exists():  # the model's digest was checked at its first use
+        (home / "cache").mkdir(parents=True, exist_ok=True)
+        shutil.copy2(checked, home / "cache")
     with open_store(home, USER) as store:
+        lines = [Operation("add", section="About", text=text) for text in cost_case().memory_before]
+        store.commit(lines, base=store.read(), cause="command")
         policy = writer(Setup(setup.engine, setup.prompts))
         assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, keeps_computed=True)
-        for line in cost_case().memory_before:
-            assistant.add_line(line)
-        assistant.kept.refresh()
-        assistant.kept.finish()
+        # All of it, however long it takes: closing would stop after some seconds.
+        view = prompt_view(store.read().lines)
+        session = setup.engine.open()
+        session.feed(stable_ids(setup.engine, setup.prompts, view, assistant.now()))
+        session.save(assistant.kept.path)
+        session.close()
 
 
 def _first_letter(setup: SpeedSetup, home: Path) -> Taken:
     info = setup.engine.info
     command = [sys.executable, "-m", "edgemem", "ask", "--temp", QUESTION, "--user", USER, "--data-dir", str(home)]
     command += ["--model", str(setup.gguf), "--context", str(info.context_tokens), "-q"]
+    for name, value in setup.opening.items():
+        command += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
     command += ["--tune" if setup.tunings is not None else "--no-tune"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGEMEM_")}
     started = time.perf_counter()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgemem.errors import InvalidInput
 
@@ -13,10 +14,12 @@ from ..writing.run import Setup
 
 @dataclass(frozen=True)
 class SpeedSetup(Setup):
-    """`tools` is where llama-bench is built, `tunings` where self-tests are kept (None: not used), `say` tells people
+    """`opening` is how the engine was asked for (device, gpu_layers, threads), so that another one is of the same kind;
+    `tools` is where llama-bench is built, `tunings` where self-tests are kept (None: not used), `say` tells people
     about work that takes minutes."""
 
     model_path: Path | None = None
+    opening: Mapping[str, Any] = field(default_factory=dict)
     tools: Path | None = None
     tunings: Path | None = None
     say: Callable[[str], None] = lambda text: None
