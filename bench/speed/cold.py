@@ -59,7 +59,10 @@ def long_history(tokens: int) -> Callable[[Setup], AbstractContextManager[Arms]]
 
 
 def _history(setup: Setup, engine: Engine, tokens: int, question: Message) -> list[int]:
-    """A prompt with `tokens` tokens of earlier turns; our texts come again when they are used up."""
+    """A prompt with `tokens` tokens of earlier turns, the question last; our texts come again when they are used up.
+
+    What the template adds beyond ROOM_TOKENS is cut off at the start.
+    """
     turns = [turn for case in load_cases(["own"]) + load_cases(["retention"]) for turn in case.turns]
     messages: list[Message] = []
     count = 0
