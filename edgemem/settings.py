@@ -49,6 +49,7 @@ class Settings:
     policy: Policy | None = None
     budget_tokens: int = BUDGET_TOKENS
     idle_s: float = 120.0
+    tune: bool = True
     offline: bool = False
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     user_file: Path = Path(USER_FILE)
@@ -131,6 +132,7 @@ READERS: Mapping[str, Callable[[object], object]] = {
     # The least that still holds a few facts; the most is the paper's memory size.
     "budget_tokens": _number(64, BUDGET_TOKENS),
     "idle_s": _seconds,
+    "tune": _switch,
     "offline": _switch,
 }
 

@@ -19,8 +19,11 @@ RowFiles = Annotated[list[Path], typer.Argument(help="Files of rows (what --rows
 
 
 @contextmanager
-def model(run: Run, name: str | None = None) -> Iterator[OpenedModel]:
-    """The model called `name` (that of the settings without), opened once and closed at the end."""
+def model(run: Run, name: str | None = None, *, tune: bool = False) -> Iterator[OpenedModel]:
+    """The model called `name` (that of the settings without), opened once and closed at the end.
+
+    Accuracy is measured with the same settings on every machine, speed with what suits this one (`tune`).
+    """
     from edgemem.cli.open import places_for
     from edgemem.opening import open_model
 
@@ -34,6 +37,7 @@ def model(run: Run, name: str | None = None) -> Iterator[OpenedModel]:
             context_tokens=settings.context_tokens,
             threads=settings.threads,
             offline=settings.offline,
+            tune=tune and settings.tune,
             progress=report_bytes,
         )
     try:

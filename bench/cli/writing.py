@@ -145,14 +145,16 @@ def _progress(step: Step, elapsed_s: float) -> str:
 
 
 @contextmanager
-def setup_of(run: Run, without: tuple[str, ...], instead: Mapping[str, float], label: str) -> Iterator[Setup]:
+def setup_of(
+    run: Run, without: tuple[str, ...], instead: Mapping[str, float], label: str, *, tune: bool = False
+) -> Iterator[Setup]:
     """The engine, opened once and closed at the end, and how to write. `naive` is no setting of the assistant's."""
     from ..writing.run import POLICIES, Setup
 
     policy = run.flags.pop("policy", None)
     if policy is not None and policy not in POLICIES:
         raise InvalidInput(f"there is no way to write called {policy!r}", f"use {', '.join(POLICIES)}")
-    with model(run) as opened:
+    with model(run, tune=tune) as opened:
         settings = run.settings
         chosen = str(policy or settings.policy or opened.policy)
         budget, cache = settings.budget_tokens, kept_prompts(run)

@@ -32,6 +32,7 @@ def open_from_settings(settings: Settings, progress: Report | None, temporary: b
         offline=settings.offline,
         budget_tokens=settings.budget_tokens,
         temporary=temporary,
+        tune=settings.tune,
         progress=progress,
     )
 

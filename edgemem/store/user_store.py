@@ -18,14 +18,12 @@ from edgemem.memory.document import Document, clean_text, parse, render, updated
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
 from edgemem.store.files import make_private_folder, translated
-from edgemem.store.folder import UserFolder
+from edgemem.store.folder import KV_FOLDER, UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
-
-KV_FOLDER = "kv"  # in each user's folder
 
 
 def utc_now() -> datetime:
@@ -68,7 +66,7 @@ class UserStore:
         self._folder = folder
         self.user = folder.user
         self.folder = folder.path
-        self.kv_folder = folder.path / KV_FOLDER
+        self.kv_folder = folder.kv
 
     def close(self) -> None:
         """Give back the journal and the marks of open chats. Closing twice is fine."""
@@ -384,7 +382,7 @@ class UserStore:
     def _remove_computed(self) -> int:
         """Remove every file of `kv_folder`, unfinished ones too. Raises StoreWriteFailed."""
         files = [path for path in self.kv_folder.glob("*") if path.is_file()]
-        for path in files:
+        for path in files:  # unlike elsewhere, one that stays is an error
             with translated(path):
                 path.unlink(missing_ok=True)
         return len(files)
