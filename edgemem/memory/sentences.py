@@ -123,7 +123,8 @@ def _behind_the_task(text: str) -> str:
     for found in islice(_CLAUSE.finditer(text), CLAUSES):
         task, told = text[: found.start()], text[found.end() :]
         asked = any(_has(task, pattern) for pattern in (wording.ORDER, wording.NEED, wording.QUESTION))
-        plainly = not (told.endswith("?") or _has(told, wording.ORDER) or _has(told, wording.QUESTION))
+        other = any(_has(told, pattern) for pattern in (wording.ORDER, wording.QUESTION, wording.KIN))
+        plainly = not (other or told.endswith("?"))
         if asked and plainly and len(told.split()) >= TOLD_WORDS and _has(told, wording.MINE, but=wording.FOR_ME):
             return told
     return ""
