@@ -86,6 +86,13 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "pynvml": ("energy",),
         "mem0": ("peers.mem0.driver",),
     },  # its commands; all else of it is library and neither prints nor asks
+    "export": {
+        "typer": ("cli",),
+        "numpy": ("*",),
+        "safetensors": ("checkpoint",),
+        "gguf": ("vocabulary", "convert", "quantize", "imatrix_file"),
+        "llama_cpp": ("quantize",),
+    },
 }
 
 

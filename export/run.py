@@ -1,0 +1,126 @@
+"""From a plan to finished GGUF files: convert once, quantize each, look at what was really made. Can be stopped and
+called again: what is finished is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgemem.catalogue.digests import sha256_of
+from edgemem.catalogue.gguf import check_gguf
+from edgemem.errors import ModelDamaged
+from edgemem.machine import usable_threads
+
+from .apart import Outcome, Progress, run_apart
+from .checkpoint import Checkpoint
+from .convert import VERSION, write_gguf
+from .preflight import Plan
+from .quantizations import fallbacks
+from .quantize import matrix_types, quantize
+from .steps import Made, Steps
+
+WORK = ".work"
+"""Folder beside the results for what is needed only while an export runs."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A finished file. `types` counts its matrices by stored type; `fallbacks` are those in a type not asked for."""
+
+    name: str
+    made: Made
+    types: dict[str, int]
+    fallbacks: dict[str, str]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.made.path.stat().st_size
+
+
+@dataclass(frozen=True)
+class Export:
+    """All that was made of a plan: the base (in the work folder) and the quantizations, in the order asked for."""
+
+    plan: Plan
+    base: Made
+    files: tuple[Quantized, ...]
+    source: dict[str, str]
+
+    @property
+    def peak_rss_bytes(self) -> int:
+        return max(made.peak_rss_bytes for made in (self.base, *(one.made for one in self.files)))
+
+
+def tool_versions() -> dict[str, str]:
+    """What decides the bytes that are written."""
+    from importlib.metadata import version
+
+    return {
+        "edgemem": version("edgemem-runtime"),
+        "converter": str(VERSION),
+        "gguf": version("gguf"),
+        "llama-cpp-python": version("llama-cpp-python"),
+    }
+
+
+def source_digests(checkpoint: Checkpoint, progress: Progress | None = None) -> dict[str, str]:
+    """sha256 of every file of the checkpoint that an export depends on."""
+    small = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    there = [path for path in (checkpoint.folder / name for name in small) if path.is_file()]
+    found = {}
+    paths = [*there, *checkpoint.files]
+    for number, path in enumerate(paths, 1):
+        found[path.name] = sha256_of(path)
+        if progress:
+            progress("read", number, len(paths))
+    return found
+
+
+def export_gguf(plan: Plan, imatrix: Path | None = None, progress: Progress | None = None) -> Export:
+    """Make what `plan` says. Raises StoreWriteFailed, EngineFailed, ModelDamaged."""
+    source = source_digests(plan.checkpoint, progress)
+    steps = Steps(plan.out / WORK)
+    base = make_base(plan, source, steps, progress)
+    files = []
+    for name in plan.quantizations:
+        inputs = {"base": base.sha256, "quantization": name, "tools": tool_versions()}
+        inputs |= {"imatrix": sha256_of(imatrix)} if imatrix else {}
+        path = plan.out / f"{plan.name}-{name}.gguf"
+        write = _writer(quantize, base.path, name, imatrix, usable_threads(), progress=progress)
+        files.append(_looked_at(name, steps.make(path, inputs, write)))
+    return Export(plan, base, tuple(files), source)
+
+
+def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progress | None = None) -> Made:
+    """The checkpoint as one GGUF in its own precision."""
+    inputs = {"source": source, "name": plan.name, "type": plan.base, "tools": tool_versions()}
+    path = plan.out / WORK / f"{plan.name}-{plan.base}.gguf"
+
+    def write(part: Path) -> tuple[float, int]:
+        done = run_apart(write_gguf, plan.checkpoint.folder, part, plan.name, plan.base, progress=progress)
+        return done.seconds, done.peak_rss_bytes
+
+    made = steps.make(path, inputs, write)
+    check_gguf(made.path)
+    return made
+
+
+def _writer(
+    task: Callable[..., None], source: Path, *rest: object, progress: Progress | None
+) -> Callable[[Path], tuple[float, int]]:
+    def write(part: Path) -> tuple[float, int]:
+        done: Outcome[None] = run_apart(task, source, part, *rest, progress=progress)
+        return done.seconds, done.peak_rss_bytes
+
+    return write
+
+
+def _looked_at(name: str, made: Made) -> Quantized:
+    check_gguf(made.path)
+    types = matrix_types(made.path)
+    if not types:
+        raise ModelDamaged(f"{made.path.name} holds no matrices.", "Please report this.")
+    return Quantized(name, made, dict(sorted(Counter(types.values()).items())), fallbacks(name, types))
