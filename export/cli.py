@@ -24,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Source = Annotated[Path, typer.Argument(help="Folder of a checkpoint (config.json, *.safetensors, tokenizer.json).")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the model; default: NAME-export here.")]
 Name = Annotated[str, typer.Option("--name", help="Name of the model; default: that of the folder.")]
+Prompts = Annotated[str, typer.Option("--prompts", help="Folder with the prompt texts the model was tuned with.")]
 LIGHT = ("gguf", "safetensors")
 HEAVY = (*LIGHT, "torch", "transformers")
 
@@ -46,7 +47,8 @@ def gguf(
     quant: Annotated[str, typer.Option("--quant", help="Quantizations, with commas.")] = "Q4_K_M",
     out: Out = None,
     name: Name = "",
-    imatrix: Annotated[Path | None, typer.Option("--imatrix", help="Importance matrix (GGUF form) to use.")] = None,
+    imatrix: Annotated[str, typer.Option("--imatrix", help="own: measured on our texts; or a file of one.")] = "",
+    prompts: Prompts = "",
     dry_run: DryRun = False,
 ) -> None:
     """Make quantized GGUF files of a checkpoint. Checks first, writes then; stop it any time, it goes on."""
@@ -56,14 +58,14 @@ def gguf(
     from .run import export_gguf
 
     folder = out or Path(f"{name or source.resolve().name}-export")
-    plan = preflight(source, folder, parse(quant), name=name, imatrix=imatrix is not None)
+    plan = preflight(source, folder, parse(quant), name=name, imatrix=bool(imatrix))
     _show_plan(plan, run.output)
     if dry_run:
         if run.output.json:
             run.output.data(_plan_facts(plan))
         return
     with run.output.progress() as report:
-        made = export_gguf(plan, imatrix, report)
+        made = export_gguf(plan, imatrix, report, prompts)
     _show_export(made, run.output)
 
 

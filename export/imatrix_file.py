@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgemem.errors import InvalidInput
 
+MAKE_ONE = "make one: edgemem export gguf SRC --imatrix own"
 SUMS, COUNTS = ".in_sum2", ".counts"
 
 
@@ -49,7 +50,7 @@ def read_imatrix(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
     except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
-        raise InvalidInput(f"{path} is no importance matrix: {error}", "make one: edgemem export imatrix") from error
+        raise InvalidInput(f"{path} is no importance matrix: {error}", MAKE_ONE) from error
     names = [name.removesuffix(SUMS) for name in tensors if name.endswith(SUMS)]
     found = {}
     for name in names:
@@ -57,5 +58,5 @@ def read_imatrix(path: Path) -> dict[str, NDArray[np.float32]]:
         if rows > 0:
             found[name] = np.asarray(np.ravel(tensors[name + SUMS]) / rows, dtype=np.float32)
     if not found:
-        raise InvalidInput(f"{path} is no importance matrix in GGUF form", "make one: edgemem export imatrix")
+        raise InvalidInput(f"{path} is no importance matrix in GGUF form", MAKE_ONE)
     return found

@@ -18,7 +18,7 @@ from edgemem.values import Message
 from .architecture import Network, check_tensors, network_of
 from .checkpoint import Checkpoint, open_checkpoint
 from .convert import SIZES, base_type, data_bytes, ordered, stored_type
-from .quantizations import BITS_PER_WEIGHT, FLOATS, NEED_IMATRIX, block_of
+from .quantizations import BITS_PER_WEIGHT, FLOATS, NEED_IMATRIX, ROW_BUFFER_BYTES, block_of
 from .vocabulary import Vocabulary, read_vocabulary
 
 SPARE_DISK_BYTES = 64 << 20
@@ -92,7 +92,7 @@ def _check_template(vocabulary: Vocabulary) -> None:
 def _check_quantization(name: str, checkpoint: Checkpoint, network: Network, imatrix: bool) -> list[str]:
     """Refuse what cannot be, note what llama.cpp will silently do otherwise."""
     if name in NEED_IMATRIX and not imatrix:
-        raise InvalidInput(f"{name} needs an importance matrix", "add --imatrix")
+        raise InvalidInput(f"{name} needs an importance matrix", "add --imatrix own")
     matrices = [tensor for _, tensor in ordered(checkpoint, network) if len(tensor.shape) > 1]
     odd = [tensor for tensor in matrices if tensor.shape[-1] % block_of(name)]
     floats = sum(tensor.elements for tensor in matrices if tensor.shape[-1] % 32) if name not in FLOATS else 0
@@ -119,8 +119,10 @@ def _file_bytes(name: str, checkpoint: Checkpoint, network: Network, base_bytes:
 def ram_estimate(checkpoint: Checkpoint, network: Network, base: str) -> int:
     """Peak of converting and quantizing: the largest matrix as it is read and as floats, and what a process needs."""
     largest = max((tensor for _, tensor in ordered(checkpoint, network)), key=lambda tensor: tensor.elements)
-    stored = SIZES[stored_type(largest, base)]
-    return PROCESS_BYTES + largest.elements * (4 + stored) + (largest.size if largest.dtype != base else 0)
+    stored = largest.elements * SIZES[stored_type(largest, base)]
+    converting = stored + (largest.size if largest.dtype != base else 0)
+    quantizing = stored + min(largest.elements * 4, ROW_BUFFER_BYTES)
+    return PROCESS_BYTES + max(converting, quantizing)
 
 
 def _check_out(plan: Plan) -> None:

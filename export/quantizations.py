@@ -34,6 +34,8 @@ BITS_PER_WEIGHT = {
 """What can be asked for, best first, and bits per weight over a whole file. Small models with large vocabularies need
 more, since the embedding keeps 6 bits; so this is an estimate."""
 NEED_IMATRIX = ("IQ2_M",)
+ROW_BUFFER_BYTES = 1 << 30
+"""Rows that the quantizer keeps at once: llama.cpp's own default of 8 GiB is more than a laptop has to spare."""
 FLOATS = ("F32", "F16", "BF16")
 NUMBERS = {name: number for number, name in FILE_TYPES.items()}
 BLOCKS = {kind.name: kind.block for kind in TENSOR_TYPES.values()}

@@ -17,10 +17,8 @@ from edgemem.errors import EngineFailed
 
 from .apart import Progress
 from .imatrix_file import read_imatrix
-from .quantizations import NUMBERS
+from .quantizations import NUMBERS, ROW_BUFFER_BYTES
 
-ROW_BUFFER_BYTES = 1 << 30
-"""Rows that are kept at once: llama.cpp's own default of 8 GiB is more than a laptop has to spare."""
 _COUNTER = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
 
 

@@ -13,15 +13,20 @@ from edgemem.catalogue.digests import sha256_of
 from edgemem.catalogue.gguf import check_gguf
 from edgemem.errors import ModelDamaged
 from edgemem.machine import usable_threads
+from edgemem.prompting.prompts import load_prompts
 
 from .apart import Outcome, Progress, run_apart
 from .checkpoint import Checkpoint
 from .convert import VERSION, write_gguf
+from .imatrix import MOST_CHUNKS, measure_importance
+from .imatrix_file import read_imatrix
+from .own_texts import calibration_digest
 from .preflight import Plan
 from .quantizations import fallbacks
 from .quantize import matrix_types, quantize
 from .steps import Made, Steps
 
+OWN = "own"
 WORK = ".work"
 """Folder beside the results for what is needed only while an export runs."""
 
@@ -48,6 +53,7 @@ class Export:
     base: Made
     files: tuple[Quantized, ...]
     source: dict[str, str]
+    imatrix: Path | None = None
 
     @property
     def peak_rss_bytes(self) -> int:
@@ -79,19 +85,26 @@ def source_digests(checkpoint: Checkpoint, progress: Progress | None = None) -> 
     return found
 
 
-def export_gguf(plan: Plan, imatrix: Path | None = None, progress: Progress | None = None) -> Export:
-    """Make what `plan` says. Raises StoreWriteFailed, EngineFailed, ModelDamaged."""
+def export_gguf(plan: Plan, imatrix: str = "", progress: Progress | None = None, prompts: str = "") -> Export:
+    """Make what `plan` says, with the importance matrix in the file `imatrix`, or one measured now (`own`).
+
+    Raises StoreWriteFailed, EngineFailed, ModelDamaged, InvalidInput (`imatrix` is none).
+    """
+    given = Path(imatrix) if imatrix not in ("", OWN) else None
+    if given:
+        read_imatrix(given)
     source = source_digests(plan.checkpoint, progress)
     steps = Steps(plan.out / WORK)
     base = make_base(plan, source, steps, progress)
+    importance = own_importance(plan, base, steps, prompts, progress) if imatrix == OWN else given
     files = []
     for name in plan.quantizations:
         inputs = {"base": base.sha256, "quantization": name, "tools": tool_versions()}
-        inputs |= {"imatrix": sha256_of(imatrix)} if imatrix else {}
+        inputs |= {"imatrix": sha256_of(importance)} if importance else {}
         path = plan.out / f"{plan.name}-{name}.gguf"
-        write = _writer(quantize, base.path, name, imatrix, usable_threads(), progress=progress)
+        write = _writer(quantize, base.path, name, importance, usable_threads(), progress=progress)
         files.append(_looked_at(name, steps.make(path, inputs, write)))
-    return Export(plan, base, tuple(files), source)
+    return Export(plan, base, tuple(files), source, importance)
 
 
 def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progress | None = None) -> Made:
@@ -106,6 +119,19 @@ def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progre
     made = steps.make(path, inputs, write)
     check_gguf(made.path)
     return made
+
+
+def own_importance(plan: Plan, base: Made, steps: Steps, prompts: str, progress: Progress | None = None) -> Path:
+    """The importance matrix of our texts, kept in the model folder: it can be used again, and by llama.cpp's tools."""
+    inputs = {"base": base.sha256, "chunks": MOST_CHUNKS, "prompts": load_prompts(prompts).digest}
+    inputs |= {"texts": calibration_digest(), "tools": tool_versions()}
+
+    def write(part: Path) -> tuple[float, int]:
+        work = (base.path, prompts, usable_threads(), MOST_CHUNKS, part)
+        done = run_apart(measure_importance, *work, progress=progress)
+        return done.seconds, done.peak_rss_bytes
+
+    return steps.make(plan.out / f"{plan.name}.imatrix.gguf", inputs, write).path
 
 
 def _writer(

@@ -91,7 +91,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "numpy": ("*",),
         "safetensors": ("checkpoint",),
         "gguf": ("vocabulary", "convert", "quantize", "imatrix_file"),
-        "llama_cpp": ("quantize",),
+        "llama_cpp": ("quantize", "imatrix"),
     },
 }
 

@@ -165,13 +165,7 @@ REFUSED: dict[str, tuple[Damage, type[EdgememError], str]] = {
     ),
     "a template that drops what was said": (template("Hello. {{ messages[0].role }}"), ModelUnsupported, "drops"),
     "no end token": (
-        lambda folder: (
-            [
-                edited("tokenizer_config.json", lambda found: found.pop("eos_token"))(folder),
-                edited("config.json", lambda found: found.pop("eos_token_id"))(folder),
-            ]
-            and None
-        ),
+        no_end_token,
         ModelUnsupported,
         "names no end token",
     ),
