@@ -19,8 +19,11 @@ from .architecture import Network, check_tensors, network_of
 from .checkpoint import Checkpoint, open_checkpoint
 from .convert import SIZES, base_type, data_bytes, ordered, stored_type
 from .quantizations import BITS_PER_WEIGHT, FLOATS, NEED_IMATRIX, ROW_BUFFER_BYTES, block_of
+from .steps import WORK
 from .vocabulary import Vocabulary, read_vocabulary
 
+ONNX_BITS = {"fp32": 48.0, "int8": 20.0, "int4": 8.0}
+"""Bits per weight of a whole folder; a tied embedding is stored twice, in 32 bits but for int4."""
 SPARE_DISK_BYTES = 64 << 20
 PROCESS_BYTES = 250 << 20
 """A Python process with the libraries and a vocabulary of 150,000 tokens."""
@@ -50,14 +53,20 @@ class Plan:
         return self.base_bytes + sum(self.file_bytes.values())
 
 
-def preflight(source: Path, out: Path, quantizations: Sequence[str], *, name: str = "", imatrix: bool = False) -> Plan:
-    """Check `source` and plan. Raises InvalidInput, ModelDamaged, ModelUnsupported, StoreWriteFailed (no space)."""
+def preflight(
+    source: Path, out: Path, quantizations: Sequence[str], *, name: str = "", imatrix: bool = False, onnx: bool = False
+) -> Plan:
+    """Check `source` and plan; with `onnx` the quantizations are precisions of the model builder.
+
+    Raises InvalidInput, ModelDamaged, ModelUnsupported, StoreWriteFailed (no space).
+    """
     checkpoint = open_checkpoint(source)
     network = network_of(checkpoint.config)
     check_tensors(network, checkpoint)
     vocabulary = read_vocabulary(source, network.vocabulary)
     _check_template(vocabulary)
-    notes = [note for asked in quantizations for note in _check_quantization(asked, checkpoint, network, imatrix)]
+    gguf = () if onnx else quantizations
+    notes = [note for asked in gguf for note in _check_quantization(asked, checkpoint, network, imatrix)]
     base = base_type(checkpoint)
     base_bytes = data_bytes(checkpoint, network, base)
     plan = Plan(
@@ -70,7 +79,7 @@ def preflight(source: Path, out: Path, quantizations: Sequence[str], *, name: st
         quantizations=tuple(quantizations),
         base_bytes=base_bytes,
         file_bytes={asked: _file_bytes(asked, checkpoint, network, base_bytes, base) for asked in quantizations},
-        ram_bytes=ram_estimate(checkpoint, network, base),
+        ram_bytes=_onnx_ram(checkpoint, quantizations) if onnx else ram_estimate(checkpoint, network, base),
         notes=tuple(notes),
     )
     _check_out(plan)
@@ -111,9 +120,17 @@ def _check_quantization(name: str, checkpoint: Checkpoint, network: Network, ima
 def _file_bytes(name: str, checkpoint: Checkpoint, network: Network, base_bytes: int, base: str) -> int:
     if name == base:
         return base_bytes
+    if name in ONNX_BITS:
+        return int(checkpoint.parameters * ONNX_BITS[name] / 8)
     vectors = sum(tensor.elements * 4 for _, tensor in ordered(checkpoint, network) if len(tensor.shape) == 1)
     weights = sum(tensor.elements for _, tensor in ordered(checkpoint, network) if len(tensor.shape) > 1)
     return int(weights * BITS_PER_WEIGHT[name] / 8) + vectors
+
+
+def _onnx_ram(checkpoint: Checkpoint, precisions: Sequence[str]) -> int:
+    from .onnx_genai import ram_bytes
+
+    return ram_bytes(checkpoint.parameters, tuple(precisions))
 
 
 def ram_estimate(checkpoint: Checkpoint, network: Network, base: str) -> int:
@@ -137,7 +154,7 @@ def _check_out(plan: Plan) -> None:
 
 def _check_fits(plan: Plan) -> None:
     existing = next(path for path in (plan.out.absolute(), *plan.out.absolute().parents) if path.exists())
-    made = sum(path.stat().st_size for path in plan.out.rglob("*.gguf")) if plan.out.is_dir() else 0
+    made = sum(path.stat().st_size for path in (plan.out / WORK).glob("*.gguf"))
     free = shutil.disk_usage(existing).free + made
     needed = plan.disk_bytes + SPARE_DISK_BYTES
     if free < needed:

@@ -68,5 +68,6 @@ def fallbacks(name: str, matrices: dict[str, str]) -> dict[str, str]:
 
 
 def sort(names: Sequence[str]) -> list[str]:
-    """Best first."""
-    return sorted(names, key=list(BITS_PER_WEIGHT).index)
+    """Best first; precisions of ONNX among themselves."""
+    order = [*BITS_PER_WEIGHT, "fp32", "int8", "int4"]
+    return sorted(names, key=order.index)

@@ -24,11 +24,9 @@ from .own_texts import calibration_digest
 from .preflight import Plan
 from .quantizations import fallbacks
 from .quantize import matrix_types, quantize
-from .steps import Made, Steps
+from .steps import WORK, Made, Steps, files_of
 
 OWN = "own"
-WORK = ".work"
-"""Folder beside the results for what is needed only while an export runs."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,27 @@ class Quantized:
     fallbacks: dict[str, str]
 
     @property
+    def format(self) -> str:
+        return "onnx" if self.made.path.is_dir() else "gguf"
+
+    @property
+    def main(self) -> Path:
+        """What an engine opens."""
+        return self.made.path / "model.onnx" if self.made.path.is_dir() else self.made.path
+
+    @property
+    def files(self) -> list[Path]:
+        """All files, the main one first."""
+        return [self.main, *(path for path in files_of(self.made.path) if path != self.main)]
+
+    @property
     def size_bytes(self) -> int:
-        return self.made.path.stat().st_size
+        return sum(path.stat().st_size for path in self.files)
 
 
 @dataclass(frozen=True)
 class Export:
-    """All that was made of a plan: the base (in the work folder) and the quantizations, in the order asked for."""
+    """All that was made of a plan, in the work folder: the base and the quantizations, in the order asked for."""
 
     plan: Plan
     base: Made
@@ -101,10 +113,31 @@ def export_gguf(plan: Plan, imatrix: str = "", progress: Progress | None = None,
     for name in plan.quantizations:
         inputs = {"base": base.sha256, "quantization": name, "tools": tool_versions()}
         inputs |= {"imatrix": sha256_of(importance)} if importance else {}
-        path = plan.out / f"{plan.name}-{name}.gguf"
+        path = plan.out / WORK / f"{plan.name}-{name}.gguf"
         write = _writer(quantize, base.path, name, importance, usable_threads(), progress=progress)
         files.append(_looked_at(name, steps.make(path, inputs, write)))
     return Export(plan, base, tuple(files), source, importance)
+
+
+def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
+    """As `export_gguf`, by the model builder: a folder for each precision. The base is what they are compared with."""
+    from . import onnx_genai
+
+    source = source_digests(plan.checkpoint, progress)
+    steps = Steps(plan.out / WORK)
+    base = make_base(plan, source, steps, progress)
+    files = []
+    for name in plan.quantizations:
+        inputs = {"source": source, "precision": name, "tools": tool_versions() | onnx_genai.versions()}
+        path = plan.out / WORK / f"{plan.name}-{name}"
+
+        def write(part: Path, name: str = name) -> tuple[float, int]:
+            done = run_apart(onnx_genai.build, plan.checkpoint.folder, part, name, progress=progress)
+            return done.seconds, done.peak_rss_bytes
+
+        made = steps.make(path, inputs, write)
+        files.append(Quantized(name, made, onnx_genai.nodes(path / "model.onnx"), {}))
+    return Export(plan, base, tuple(files), source)
 
 
 def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progress | None = None) -> Made:

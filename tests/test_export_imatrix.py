@@ -75,7 +75,7 @@ def test_a_model_is_no_importance_matrix(base: Path) -> None:
 
 def test_an_export_uses_and_keeps_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = make_checkpoint(tmp_path / "source")
-    words = ["export", "gguf", str(source), "--quant", "Q4_K_M,Q3_K_M", "--name", "tiny", "--json"]
+    words = ["export", "gguf", str(source), "--quant", "Q4_K_M,Q3_K_M", "--name", "tiny", "--no-check", "--json"]
     digests = []
     for imatrix in ("own", str(tmp_path / "own" / "tiny.imatrix.gguf"), ""):
         more = ["--imatrix", imatrix] if imatrix else ["--quant", "Q4_K_M"]
