@@ -143,7 +143,7 @@ def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
 def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progress | None = None) -> Made:
     """The checkpoint as one GGUF in its own precision."""
     inputs = {"source": source, "name": plan.name, "type": plan.base, "tools": tool_versions()}
-    path = plan.out / WORK / f"{plan.name}-{plan.base}.gguf"
+    path = plan.out / WORK / f"{plan.name}-base-{plan.base}.gguf"  # never the name of a quantization
 
     def write(part: Path) -> tuple[float, int]:
         done = run_apart(write_gguf, plan.checkpoint.folder, part, plan.name, plan.base, progress=progress)

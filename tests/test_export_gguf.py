@@ -106,6 +106,12 @@ def test_types_that_were_not_asked_for_are_reported(tmp_path: Path) -> None:
     assert made.files[0].types == {"Q4_K": 3, "Q5_0": 9, "Q6_K": 1, "Q8_0": 2}
 
 
+def test_the_checkpoints_own_precision_can_be_asked_for(tmp_path: Path) -> None:
+    made = export(make_checkpoint(tmp_path / "source", Tiny(dtype="BF16")), tmp_path / "out", "BF16", "F32")
+    assert made.base.path not in [one.made.path for one in made.files]
+    assert [(one.types, one.fallbacks) for one in made.files] == [({"BF16": 15}, {}), ({"F32": 15}, {})]
+
+
 def test_a_second_run_makes_nothing_again_and_a_changed_or_damaged_file_is_made_anew(tmp_path: Path) -> None:
     source, out = make_checkpoint(tmp_path / "source"), tmp_path / "out"
     first = export(source, out, "Q8_0", "Q4_0")

@@ -53,7 +53,7 @@ def of(verdict: Verdict, name: str) -> Check:
 
 
 def test_a_faithful_export_passes_every_check(verdicts: list[Verdict]) -> None:
-    assert [verdict.name for verdict in verdicts] == ["F32", "Q8_0", "Q4_K_M"]
+    assert [verdict.name for verdict in verdicts] == ["base", "Q8_0", "Q4_K_M"]
     assert [verdict.reasons for verdict in verdicts] == [[], [], []]
     assert of(verdicts[1], "tokenizer").measured == {"texts": 2000, "different": 0}
     kl = [of(verdict, "logits").measured["kl"] for verdict in verdicts[1:]]
@@ -165,7 +165,7 @@ def test_one_command_exports_checks_and_packs_and_the_runtime_loads_the_folder(
     words = ["export", "gguf", str(source), "--quant", "Q8_0,Q2_K", "--out", str(out), "--name", "my-agent"]
     assert run([*words, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert [(one["name"], one["passed"]) for one in made["checks"]] == [("F32", True), ("Q8_0", True), ("Q2_K", False)]
+    assert [(one["name"], one["passed"]) for one in made["checks"]] == [("base", True), ("Q8_0", True), ("Q2_K", False)]
     assert "nats per token, 0.2 is allowed" in made["refused"]["Q2_K"][0]
     assert sorted(path.name for path in out.glob("*.gguf")) == ["my-agent-Q8_0.gguf"]
     assert Path(made["card"]) == data_dir / "models" / "my-agent.toml"

@@ -30,6 +30,8 @@ from .skill import measure_skill
 from .tokens import check_template, check_tokenizer
 from .values import Check, Closeness, Skill, Verdict
 
+BASE = "base"
+"""Name of the verdict about the conversion itself."""
 VERSION = 1
 """Raise it whenever a check measures something else."""
 
@@ -66,7 +68,7 @@ def verify(made: Export, how: How, progress: Progress | None = None) -> list[Ver
     rows = work / "reference.npy"
     reference = _reference(made, how, rows, kept, progress)
     base_checks = [*reference.checks, _against_torch(made, reference, kept, progress)]
-    verdicts = [Verdict(made.plan.base, made.base.sha256, tuple(base_checks))]
+    verdicts = [Verdict(BASE, made.base.sha256, tuple(base_checks))]
     for one in made.files:
         found = kept.get("file", one.made.sha256)
         if found is None:
@@ -237,7 +239,7 @@ def _in_32_bits(made: Export, progress: Progress | None) -> Made:
     plan = made.plan
     if plan.base == "F32":
         return made.base
-    path = plan.out / WORK / f"{plan.name}-F32.gguf"
+    path = plan.out / WORK / f"{plan.name}-base-F32.gguf"
 
     def write(part: Path) -> tuple[float, int]:
         done = run_apart(write_gguf, plan.checkpoint.folder, part, plan.name, "F32", progress=progress)
