@@ -15,12 +15,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from edgemem.errors import EdgememError, EngineFailed
+from edgemem.errors import EdgememError, EngineFailed, StoreWriteFailed
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done and how much there is."""
 TAIL_CHARS = 600
+WRITE_HINT = "free some space, or name another folder (--out FOLDER), and try again; what is finished is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def _child(pipe: Connection, log: Path, task: Callable[..., Any], args: tuple[ob
         value = task(*args, report)
     except EdgememError as error:
         pipe.send(("error", error))
+    except OSError as error:
+        pipe.send(("error", StoreWriteFailed(f"could not write: {error.strerror or error}", WRITE_HINT)))
     else:
         pipe.send(("done", value, peak_rss_bytes()))
 

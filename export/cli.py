@@ -106,6 +106,7 @@ def onnx(
 
 
 def _export(run: Run, request: Request, folder: Path, *, dry_run: bool, check: bool, force: bool) -> None:
+    from .busy import alone
     from .request import keep
 
     plan = request.plan(folder)
@@ -114,6 +115,7 @@ def _export(run: Run, request: Request, folder: Path, *, dry_run: bool, check: b
         if run.output.json:
             run.output.data(_plan_facts(plan))
         return
+    run.closing.enter_context(alone(folder))
     keep(request, folder)
     with run.output.progress() as report:
         made = request.make(plan, report)
@@ -146,10 +148,12 @@ def pack(run: Run, folder: Folder, source: Moved = None, force: Force = False) -
 
 def _made(run: Run, folder: Path, source: Path | None) -> tuple[Export, Request]:
     """What an earlier `export gguf` made in `folder`; what has gone since is made again."""
+    from .busy import alone
     from .request import kept
 
     request = kept(folder, source)
     need(*(HEAVY if request.format == "onnx" else LIGHT))
+    run.closing.enter_context(alone(folder))
     plan = request.plan(folder)
     with run.output.progress() as report:
         return request.make(plan, report), request

@@ -90,6 +90,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },  # its commands; all else of it is library and neither prints nor asks
     "export": {
         "typer": ("cli",),
+        "filelock": ("busy",),
         "numpy": ("*",),
         "safetensors": ("checkpoint",),
         "gguf": ("vocabulary", "convert", "quantize", "imatrix_file"),

@@ -17,8 +17,9 @@ import pytest
 from tiny_checkpoint import Tiny, make_checkpoint, weights
 
 from edgemem.__main__ import run
-from edgemem.errors import EngineFailed, InvalidInput, ModelDamaged
+from edgemem.errors import EngineFailed, InvalidInput, ModelDamaged, StoreWriteFailed
 from edgemem.export.apart import run_apart
+from edgemem.export.busy import alone
 from edgemem.export.preflight import preflight
 from edgemem.export.quantizations import fallbacks, parse
 from edgemem.export.run import Export, export_gguf
@@ -157,6 +158,31 @@ def test_killed_at_any_moment_the_next_run_finishes(tmp_path: Path) -> None:
 
 
 QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+
+
+def test_two_exports_do_not_work_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = make_checkpoint(tmp_path / "source"), tmp_path / "out"
+    words = ["export", "gguf", str(source), "--quant", "Q8_0", "--out", str(out), "--no-check"]
+    with alone(out):
+        assert run(words) == 8
+    assert "another export is at work in" in capsys.readouterr().err
+    assert run(words) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_fills_up_on_the_way_is_said_and_nothing_unfinished_stays(tmp_path: Path) -> None:
+    source, small = make_checkpoint(tmp_path / "source"), tmp_path / "small"
+    plan = preflight(source, small / "out", ["Q8_0"])
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=3m tmpfs {small} 2>/dev/null"):
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        with pytest.raises(StoreWriteFailed) as caught:
+            export_gguf(plan)
+        assert "free some space" in caught.value.hint
+        assert [path.name for path in small.rglob("*") if path.is_file()] == []
+    finally:
+        os.system(f"umount {small}")
 
 
 def fail(how: str, report: object) -> None:
