@@ -87,7 +87,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if not (folder / "config.json").is_file():
         raise InvalidInput(f"{folder} has no config.json", "give the folder of a Hugging Face checkpoint")
     config = read_json(folder / "config.json")
-    tensors = {tensor.name: tensor for file in _weight_files(folder) for tensor in _tensors(file)}
+    tensors = {tensor.name: tensor for file in _weight_files(folder) for tensor in tensors_of(file)}
     _check_index(folder, tensors)
     if "quantization_config" in config:
         raise ModelUnsupported(
@@ -157,7 +157,7 @@ def _check_index(folder: Path, tensors: dict[str, Tensor]) -> None:
             )
 
 
-def _tensors(path: Path) -> Iterator[Tensor]:
+def tensors_of(path: Path) -> Iterator[Tensor]:
     """The tensors of one file. The library checks that header, offsets and length agree; then the offsets are read."""
     try:
         with safe_open(path, framework="np"):

@@ -57,6 +57,7 @@ def gguf(
     out: Out = None,
     name: Name = "",
     imatrix: Annotated[str, typer.Option("--imatrix", help="own: measured on our texts; or a file of one.")] = "",
+    lora: Annotated[Path | None, typer.Option("--lora", help="Folder of a LoRA adapter (peft) to add first.")] = None,
     prompts: Prompts = None,
     force: Force = False,
     check: Checked = True,
@@ -73,7 +74,8 @@ def gguf(
     folder = out or Path(f"{name or source.resolve().name}-export")
     file = imatrix if imatrix in ("", "own") else str(Path(imatrix).absolute())
     texts = str(prompts.absolute()) if prompts else ""
-    request = Request(str(source.absolute()), name, parse(quant), file, texts, str(run.flags.get("policy") or "edits"))
+    policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
+    request = Request(str(source.absolute()), name, parse(quant), file, texts, policy, lora=adapter)
     _export(run, request, folder, dry_run=dry_run, check=check, force=force)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .apart import Progress
 from .architecture import Network, network_of
 from .checkpoint import Checkpoint, Tensor, open_checkpoint
+from .lora import as_floats, with_adapter
 from .quantizations import NUMBERS
 from .vocabulary import Vocabulary, read_vocabulary
 
@@ -56,12 +57,18 @@ def data_bytes(checkpoint: Checkpoint, network: Network, base: str) -> int:
     return sum(tensor.elements * SIZES[stored_type(tensor, base)] for _, tensor in ordered(checkpoint, network))
 
 
-def write_gguf(folder: Path, out: Path, name: str, base: str, report: Progress) -> int:
+def opened(folder: Path, lora: str = "") -> Checkpoint:
+    """The checkpoint in `folder`, with the adapter in the folder `lora` added ('' for none)."""
+    checkpoint = open_checkpoint(folder)
+    return with_adapter(checkpoint, Path(lora)) if lora else checkpoint
+
+
+def write_gguf(folder: Path, lora: str, out: Path, name: str, base: str, report: Progress) -> int:
     """Write the checkpoint in `folder` to `out` with weights of the type `base`; returns the number of tensors.
 
     For `run_apart`. Raises as preflight does.
     """
-    checkpoint = open_checkpoint(folder)
+    checkpoint = opened(folder, lora)
     network = network_of(checkpoint.config)
     writer = gguf.GGUFWriter(out, network.architecture)
     add_metadata(writer, network, name, base)
@@ -100,9 +107,7 @@ def as_type(values: Bits, have: str, want: str) -> Bits:
     if have == want:
         return values
     assert want == "F32", (have, want)
-    if have == "BF16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    return values.astype(np.float32)
+    return as_floats(values, have)
 
 
 def _interleaved(values: Bits, name: str, network: Network) -> Bits:

@@ -163,6 +163,7 @@ def _command(made: Export, how: How) -> str:
         "--quant",
         ",".join(made.plan.quantizations),
     ]
+    words += ["--lora", "ADAPTER"] if made.plan.lora else []
     words += ["--name", made.plan.name] if made.plan.name != made.plan.checkpoint.name else []
     words += ["--imatrix", "FILE" if made.imatrix.parent != made.plan.out else "own"] if made.imatrix else []
     words += ["--policy", how.policy] if how.policy != "edits" else []

@@ -16,8 +16,8 @@ from edgemem.machine import memory_bytes
 from edgemem.values import Message
 
 from .architecture import Network, check_tensors, network_of
-from .checkpoint import Checkpoint, open_checkpoint
-from .convert import SIZES, base_type, data_bytes, ordered, stored_type
+from .checkpoint import Checkpoint
+from .convert import SIZES, base_type, data_bytes, opened, ordered, stored_type
 from .quantizations import BITS_PER_WEIGHT, FLOATS, NEED_IMATRIX, ROW_BUFFER_BYTES, block_of
 from .steps import WORK
 from .vocabulary import Vocabulary, read_vocabulary
@@ -46,6 +46,7 @@ class Plan:
     file_bytes: dict[str, int]
     ram_bytes: int
     notes: tuple[str, ...]
+    lora: str = ""
 
     @property
     def disk_bytes(self) -> int:
@@ -54,13 +55,21 @@ class Plan:
 
 
 def preflight(
-    source: Path, out: Path, quantizations: Sequence[str], *, name: str = "", imatrix: bool = False, onnx: bool = False
+    source: Path,
+    out: Path,
+    quantizations: Sequence[str],
+    *,
+    name: str = "",
+    imatrix: bool = False,
+    onnx: bool = False,
+    lora: str = "",
 ) -> Plan:
-    """Check `source` and plan; with `onnx` the quantizations are precisions of the model builder.
+    """Check `source` and plan; with `onnx` the quantizations are precisions of the model builder, `lora` is the folder
+    of an adapter to add ('' for none).
 
     Raises InvalidInput, ModelDamaged, ModelUnsupported, StoreWriteFailed (no space).
     """
-    checkpoint = open_checkpoint(source)
+    checkpoint = opened(source, lora)
     network = network_of(checkpoint.config)
     check_tensors(network, checkpoint)
     vocabulary = read_vocabulary(source, network.vocabulary)
@@ -81,6 +90,7 @@ def preflight(
         file_bytes={asked: _file_bytes(asked, checkpoint, network, base_bytes, base) for asked in quantizations},
         ram_bytes=_onnx_ram(checkpoint, quantizations) if onnx else ram_estimate(checkpoint, network, base),
         notes=tuple(notes),
+        lora=lora,
     )
     _check_out(plan)
     _check_fits(plan)

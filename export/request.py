@@ -29,6 +29,7 @@ class Request:
     prompts: str = ""
     policy: str = "edits"
     format: str = "gguf"
+    lora: str = ""
 
     @property
     def how(self) -> How:
@@ -37,7 +38,9 @@ class Request:
     def plan(self, folder: Path) -> Plan:
         """Raises as `preflight`."""
         onnx, imatrix = self.format == "onnx", bool(self.imatrix)
-        return preflight(Path(self.source), folder, self.quantizations, name=self.name, imatrix=imatrix, onnx=onnx)
+        return preflight(
+            Path(self.source), folder, self.quantizations, name=self.name, imatrix=imatrix, onnx=onnx, lora=self.lora
+        )
 
     def make(self, plan: Plan, progress: Progress | None = None) -> Export:
         """Raises as `export_gguf`."""

@@ -20,6 +20,7 @@ from .checkpoint import Checkpoint
 from .convert import VERSION, write_gguf
 from .imatrix import MOST_CHUNKS, measure_importance
 from .imatrix_file import read_imatrix
+from .lora import adapter_files
 from .own_texts import calibration_digest
 from .preflight import Plan
 from .quantizations import fallbacks
@@ -84,12 +85,12 @@ def tool_versions() -> dict[str, str]:
     }
 
 
-def source_digests(checkpoint: Checkpoint, progress: Progress | None = None) -> dict[str, str]:
+def source_digests(checkpoint: Checkpoint, lora: str = "", progress: Progress | None = None) -> dict[str, str]:
     """sha256 of every file of the checkpoint that an export depends on."""
     small = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     there = [path for path in (checkpoint.folder / name for name in small) if path.is_file()]
     found = {}
-    paths = [*there, *checkpoint.files]
+    paths = [*there, *checkpoint.files, *adapter_files(lora)]
     for number, path in enumerate(paths, 1):
         found[path.name] = sha256_of(path)
         if progress:
@@ -105,7 +106,7 @@ def export_gguf(plan: Plan, imatrix: str = "", progress: Progress | None = None,
     given = Path(imatrix) if imatrix not in ("", OWN) else None
     if given:
         read_imatrix(given)
-    source = source_digests(plan.checkpoint, progress)
+    source = source_digests(plan.checkpoint, plan.lora, progress)
     steps = Steps(plan.out / WORK)
     base = make_base(plan, source, steps, progress)
     importance = own_importance(plan, base, steps, prompts, progress) if imatrix == OWN else given
@@ -123,7 +124,7 @@ def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
     """As `export_gguf`, by the model builder: a folder for each precision. The base is what they are compared with."""
     from . import onnx_genai
 
-    source = source_digests(plan.checkpoint, progress)
+    source = source_digests(plan.checkpoint, plan.lora, progress)
     steps = Steps(plan.out / WORK)
     base = make_base(plan, source, steps, progress)
     files = []
@@ -146,7 +147,7 @@ def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progre
     path = plan.out / WORK / f"{plan.name}-base-{plan.base}.gguf"  # never the name of a quantization
 
     def write(part: Path) -> tuple[float, int]:
-        done = run_apart(write_gguf, plan.checkpoint.folder, part, plan.name, plan.base, progress=progress)
+        done = run_apart(write_gguf, plan.checkpoint.folder, plan.lora, part, plan.name, plan.base, progress=progress)
         return done.seconds, done.peak_rss_bytes
 
     made = steps.make(path, inputs, write)

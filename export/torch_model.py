@@ -33,6 +33,7 @@ def ram_bytes(parameters: int) -> int:
 
 def torch_reference(
     folder: Path,
+    lora: str,
     texts: Sequence[Sequence[int]],
     prompt: Sequence[int],
     ends: Sequence[int],
@@ -40,11 +41,17 @@ def torch_reference(
     rows: Path,
     report: Progress,
 ) -> list[int]:
-    """Write the logits after each id of `texts` to `rows`; returns the greedy answer to `prompt`. For `run_apart`."""
+    """Write the logits after each id of `texts` to `rows`; returns the greedy answer to `prompt`. For `run_apart`.
+
+    The adapter in the folder `lora` ('' for none) stays beside the weights here, as peft has it.
+    """
     torch, transformers = import_module("torch"), import_module("transformers")
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
     ).eval()
+
+    if lora:
+        model = import_module("peft").PeftModel.from_pretrained(model, lora, local_files_only=True).eval()
 
     def computed() -> Iterator[NDArray[np.float32]]:
         for number, ids in enumerate(texts, 1):

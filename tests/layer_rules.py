@@ -98,6 +98,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "tokenizers": ("verify.tokens",),
         "torch": ("torch_model",),
         "transformers": ("torch_model",),
+        "peft": ("torch_model",),
         "onnx": ("onnx_genai",),
         "onnxruntime_genai": ("onnx_genai",),
     },

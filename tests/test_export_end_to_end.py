@@ -95,7 +95,7 @@ def torch_answers(source: Path, graph: Path) -> tuple[float, int]:
     finally:
         engine.close()
     rows = source / "torch.npy"
-    theirs = torch_reference(source, [prompt], prompt, [0, 2], GREEDY, rows, lambda label, done, total: None)
+    theirs = torch_reference(source, "", [prompt], prompt, [0, 2], GREEDY, rows, lambda label, done, total: None)
     return float(np.max(np.abs(np.load(rows) - ours))), same_start(answer, theirs)
 
 
@@ -130,9 +130,9 @@ def test_every_architecture_agrees_with_torch(others: dict[str, Path], variant: 
     def quiet(label: str, done: int, total: int) -> None:
         return None
 
-    write_gguf(source, path, "a", "F32", quiet)
+    write_gguf(source, "", path, "a", "F32", quiet)
     ids = [int(number) for number in np.random.default_rng(1).integers(3, 600, 150)]
-    torch_reference(source, [ids], ids[:4], [2], 1, rows, quiet)
+    torch_reference(source, "", [ids], ids[:4], [2], 1, rows, quiet)
     engine = open_file(path, exact=True, context_tokens=1024)
     try:
         ours = np.array(list(all_rows(engine, ids)))

@@ -224,7 +224,9 @@ def _against_torch(made: Export, reference: Reference, kept: Kept, progress: Pro
     exact = _in_32_bits(made, progress)
     try:
         asked = (reference.texts, reference.prompt, reference.ends, GREEDY_TOKENS, rows)
-        answer = run_apart(torch_model.torch_reference, made.plan.checkpoint.folder, *asked, progress=progress).value
+        answer = run_apart(
+            torch_model.torch_reference, made.plan.checkpoint.folder, made.plan.lora, *asked, progress=progress
+        ).value
         closeness, ours = run_apart(compare_exactly, exact.path, reference, rows, progress=progress).value
     finally:
         rows.unlink(missing_ok=True)
@@ -242,7 +244,7 @@ def _in_32_bits(made: Export, progress: Progress | None) -> Made:
     path = plan.out / WORK / f"{plan.name}-base-F32.gguf"
 
     def write(part: Path) -> tuple[float, int]:
-        done = run_apart(write_gguf, plan.checkpoint.folder, part, plan.name, "F32", progress=progress)
+        done = run_apart(write_gguf, plan.checkpoint.folder, plan.lora, part, plan.name, "F32", progress=progress)
         return done.seconds, done.peak_rss_bytes
 
     return Steps(plan.out / WORK).make(path, {"base": made.base.sha256, "type": "F32"}, write)
