@@ -14,7 +14,7 @@ from typing import Any
 from edgemem.catalogue.gguf import check_gguf
 from edgemem.engines import DEFAULT_CONTEXT_TOKENS
 from edgemem.engines.llama import LlamaEngine
-from edgemem.engines.llama_binding import LoadOptions
+from edgemem.engines.llama_binding import Binding, LoadOptions
 from edgemem.engines.onnx_engine import OnnxEngine
 from edgemem.machine import memory_bytes, usable_threads
 from edgemem.prompting.prompts import load_prompts
@@ -115,7 +115,8 @@ def open_file(path: Path, *, exact: bool = False, context_tokens: int | None = N
     quantized = header.file_type not in ("F32", "F16", "BF16")
     wanted = min(context_tokens or DEFAULT_CONTEXT_TOKENS, header.context_tokens or DEFAULT_CONTEXT_TOKENS)
     kv_type = "f32" if exact else "f16"
-    return LlamaEngine(path, LoadOptions(wanted, usable_threads(), "cpu", None, quantized, kv_type=kv_type))
+    options = LoadOptions(wanted, usable_threads(), "cpu", None, quantized, kv_type=kv_type)
+    return LlamaEngine(Binding(path, options))
 
 
 def open_onnx(path: Path, context_tokens: int = DEFAULT_CONTEXT_TOKENS) -> OnnxEngine:
