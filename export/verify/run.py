@@ -9,13 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgemem.catalogue.gguf import check_gguf
 from edgemem.engines import DEFAULT_CONTEXT_TOKENS
 from edgemem.engines.llama import LlamaEngine
 from edgemem.engines.llama_binding import Binding, LoadOptions
-from edgemem.engines.onnx_engine import OnnxEngine
 from edgemem.machine import memory_bytes, usable_threads
 from edgemem.prompting.prompts import load_prompts
 
@@ -29,6 +28,9 @@ from .logits import GREEDY_TOKENS, all_rows, compare, greedy, greedy_prompt, hel
 from .skill import measure_skill
 from .tokens import check_template, check_tokenizer
 from .values import Check, Closeness, Skill, Verdict
+
+if TYPE_CHECKING:
+    from edgemem.engines.onnx_engine import OnnxEngine
 
 BASE = "base"
 """Name of the verdict about the conversion itself."""
@@ -121,6 +123,8 @@ def open_file(path: Path, *, exact: bool = False, context_tokens: int | None = N
 
 def open_onnx(path: Path, context_tokens: int = DEFAULT_CONTEXT_TOKENS) -> OnnxEngine:
     """The `onnx` engine on the CPU."""
+    from edgemem.engines.onnx_engine import OnnxEngine  # here: GGUF alone needs no onnxruntime
+
     return OnnxEngine(path, context_tokens=context_tokens, threads=usable_threads())
 
 
@@ -150,7 +154,7 @@ def check_base(path: Path, source: Path, rows: Path, how: How, report: Progress)
 def check_file(path: Path, source: Path, rows: Path, reference: Reference, how: How, report: Progress) -> list[Check]:
     """Everything that is asked of a quantization. For `run_apart`."""
     engine = open_onnx(path) if path.suffix == ".onnx" else open_file(path)
-    tokens = engine.tokens if isinstance(engine, OnnxEngine) else engine.binding
+    tokens = engine.binding if isinstance(engine, LlamaEngine) else engine.tokens
     try:
         found = compare(reference.texts, _rows(engine, reference.texts, report), rows)
         skill = measure_skill(engine, load_prompts(how.prompts), how.policy, how.thresholds, report)
