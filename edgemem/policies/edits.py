@@ -36,7 +36,7 @@ STEPS = frozenset({"wording", "model", "changes", "outdated"})
 """What can be left out, to measure what it buys: the wording's say, the model's say, all changes, those without words
 in common."""
 
-KEEP_LOG_ODDS = -0.9
+KEEP_LOG_ODDS = -1.3
 """Sentences above this are kept. A card's threshold `keep` replaces it."""
 TRUST = 0.4
 """Weight of the model's log-odds beside the wording's. A card's threshold `trust` replaces it."""
