@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 write_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+trust_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(write_app, name="write", help="Measure how well a model writes memories.")
+app.add_typer(trust_app, name="trust", help="Measure what of the promises about privacy holds.")
 
 RowFiles = Annotated[list[Path], typer.Argument(help="Files of rows (what --rows wrote).")]
 
@@ -217,6 +219,23 @@ def speed(
     if run.output.json:
         run.output.data(found)
     run.output.text(text, end="")
+
+
+@trust_app.command("secrets")
+@common
+def trust_secrets(
+    run: Run,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the public sets, for false alarms.")] = None,
+) -> None:
+    """Count the secrets of our own set that reach journal or memory, and false alarms on harmless lines."""
+    from .trust.secrets_run import markdown, measure
+
+    found = measure(data)
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(markdown(found), end="")
+    for kind, language, frozen in found["missed"]:
+        run.output.note(f"missed: {kind}, {language}, {'frozen' if frozen else 'tuning'} half")
 
 
 def _check_matcher(out: Output) -> None:

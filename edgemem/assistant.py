@@ -100,6 +100,7 @@ def open_assistant(
     offline: bool = False,
     budget_tokens: int = BUDGET_TOKENS,
     temporary: bool = False,
+    mask_secrets: bool = True,
     progress: Progress | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> Assistant:
@@ -113,7 +114,7 @@ def open_assistant(
     if not 1 <= budget_tokens <= BUDGET_TOKENS:
         raise InvalidInput(f"a budget of {budget_tokens} tokens cannot be used", f"use 1 to {BUDGET_TOKENS}")
     where = places(data_dir)
-    store = open_store(where.data, user, read_only=temporary)
+    store = open_store(where.data, user, read_only=temporary, mask_secrets=mask_secrets)
     prompts, default_policy, thresholds = load_prompts(), "edits", None
     if engine is None:
         from edgemem.opening import open_model

@@ -50,6 +50,7 @@ class Settings:
     budget_tokens: int = BUDGET_TOKENS
     idle_s: float = 120.0
     offline: bool = False
+    mask_secrets: bool = True
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     user_file: Path = Path(USER_FILE)
 
@@ -132,6 +133,7 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "budget_tokens": _number(64, BUDGET_TOKENS),
     "idle_s": _seconds,
     "offline": _switch,
+    "mask_secrets": _switch,
 }
 
 

@@ -36,6 +36,7 @@ def test_without_any_source_all_values_are_defaults(tmp_path: Path, home: Path) 
         "budget_tokens": 2048,
         "idle_s": 120.0,
         "offline": False,
+        "mask_secrets": True,
     }
     assert dict(settings.sources) == dict.fromkeys(KEYS, "default")
 

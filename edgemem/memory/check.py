@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
+from edgemem.memory.private_data import asks_to_keep, find_private, find_secret, part_of_private, private_values
 from edgemem.memory.similar import similarity
-from edgemem.memory.wording import FUNCTION_WORDS
-from edgemem.memory.words import all_stems, all_words, content_words, names_in
+from edgemem.memory.words import all_stems, content_words, names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
 MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
@@ -22,12 +22,6 @@ DUPLICATE_PERCENT = 88.0  # two lines this alike say the same; "likes tea" and "
 GROUNDED_SHARE = 0.5  # of a fact's content words, found in one user turn
 LAPSED_DAYS = 14  # a plan leaves the memory so many days after its last day
 _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.IGNORECASE)
-_DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
-_KEYS = re.compile(
-    r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:(?:(?:is|ist|es|est)\b|[:=])\s*)+\S+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -120,17 +114,19 @@ def within_budget(
     return [*kept, *archived]
 
 
-def find_secret(text: str) -> str:
-    """Kind of secret in `text` ('card number', 'credential'), '' when there is none."""
-    if any(_luhn(found.group()) for found in _DIGITS.finditer(text)):
-        return "card number"
-    return "credential" if _KEYS.search(text) else ""
-
-
-def _part_of_secret(text: str, said: Sequence[Turn]) -> str:
-    """`credential` where `text` has the value of one that was told in full in `said`: a note may be a part of it."""
-    values = {all_words(found.group())[-1].casefold() for turn in said for found in _KEYS.finditer(turn.text)}
-    return "credential" if (values - FUNCTION_WORDS) & set(map(str.casefold, all_words(text))) else ""
+def _secret(operation: Operation, users: Sequence[Turn]) -> str:
+    """What of `operation` must not be kept, as a detail for people; '' when nothing."""
+    said = [turn.text for turn in users if turn.id in operation.sources]
+    if kind := find_secret(operation.text):
+        return f"holds a {kind}"
+    wanted = operation.origin in ("asked", "edited", "imported") or any(map(asks_to_keep, said))
+    known = private_values([operation.old_text])
+    new = [one for one in find_private(operation.text) if operation.text[one.start : one.end] not in known]
+    if new and not wanted:
+        return f"holds a {new[0].kind}, which is kept only when you ask for it"
+    parts = [part for text in said if (part := part_of_private(operation.text, text)) is not None]
+    kinds = [part.kind for part in parts if not (wanted and part.on_request)]
+    return f"holds a part of a {kinds[0]}" if kinds and not known else ""
 
 
 def _tidy(operation: Operation) -> Operation:
@@ -188,8 +184,8 @@ def _judge_text(
         return "markup", "holds control tokens or tags"
     if text.endswith("?"):
         return "question", "a question is not a fact"
-    if secret := find_secret(text) or _part_of_secret(text, [turn for turn in users if turn.id in operation.sources]):
-        return "secret", f"holds a {secret}"
+    if secret := _secret(operation, users):
+        return "secret", secret
     if users and not operation.sources:
         return "ungrounded", "no user turn says this"
     others = [line.text for line in lines.values() if line.id != operation.line_id]
@@ -213,9 +209,3 @@ def _value(line: Line) -> tuple[bool, int]:
     asked_for = line.origin in ("asked", "edited", "imported")
     lately = line.last_turn + TURNS_PER_MENTION * max(0, line.mentions - 1) + TURNS_AHEAD.get(line.section, 0)
     return asked_for, lately
-
-
-def _luhn(text: str) -> bool:
-    digits = [int(char) for char in text if char.isdigit()]
-    doubled = [digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2]]
-    return len(digits) >= 13 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

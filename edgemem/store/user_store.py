@@ -21,6 +21,7 @@ from edgemem.store.files import make_private_folder, translated
 from edgemem.store.folder import UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
 from edgemem.store.journal import Journal
+from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
@@ -41,19 +42,21 @@ def open_store(
     user: str,
     *,
     read_only: bool = False,
+    mask_secrets: bool = True,
     now: Callable[[], datetime] = utc_now,
     step: Callable[[str], None] = _no_step,
 ) -> UserStore:
     """The store of `user` under `data_dir`; what a dead process left unfinished is finished.
 
     Nothing is made on disk before the first write. With `read_only` no byte ever changes (a hand edit is read but
-    not recorded) and every change raises StoreWriteFailed. Raises InvalidInput for the name, JournalUnusable.
+    not recorded) and every change raises StoreWriteFailed. `mask_secrets`: private data in messages is not written
+    to disk (`memory.private_data`). Raises InvalidInput for the name, JournalUnusable.
     """
     folder = UserFolder(data_dir, check_user_name(user), read_only=read_only, now=now, step=step)
     # What cannot be finished now (disk full, file unreadable) is tried again, and said, by the next change.
     with suppress(StoreWriteFailed, MemoryUnreadable, StoreBusy):
         folder.finish_unfinished()
-    return UserStore(folder)
+    return UserStore(folder, Masking(mask_secrets))
 
 
 def kv_folders(data_dir: Path) -> list[Path]:
@@ -64,8 +67,9 @@ def kv_folders(data_dir: Path) -> list[Path]:
 class UserStore:
     """Memory and journal of one user; get one from `open_store`. Threads may share it. Close it when done."""
 
-    def __init__(self, folder: UserFolder) -> None:
+    def __init__(self, folder: UserFolder, masking: Masking) -> None:
         self._folder = folder
+        self._masking = masking
         self.user = folder.user
         self.folder = folder.path
         self.kv_folder = folder.path / KV_FOLDER
@@ -131,8 +135,8 @@ class UserStore:
                 prompt_digest=prompt_digest,
                 undoes=undoes,
                 stats=stats or Stats(),
-                rejected=(*rejected, *late, *nothing_to_do(applied.skipped)),
-                note=note,
+                rejected=self._masking.rejected((*rejected, *late, *nothing_to_do(applied.skipped))),
+                note=self._masking.text(note),
             )
             revision = protocol.write(draft, applied.document, folded)
             with protocol.journal.change():
@@ -243,6 +247,7 @@ class UserStore:
     ) -> tuple[Turn, Turn]:
         """Keep a question and its answer, durably, both or neither. Raises InvalidInput for an unknown chat."""
         journal = self._folder.journal()
+        user_text, reply_text = self._masking.turn(chat_id, user_text), self._masking.turn(chat_id, reply_text)
         with journal.change():
             question = journal.add_turn(chat_id, "user", user_text, user_time)
             return question, journal.add_turn(chat_id, "assistant", reply_text, reply_time, stats)
@@ -250,7 +255,7 @@ class UserStore:
     def add_turn(self, chat_id: int, role: Role, text: str, time: datetime) -> Turn:
         """Keep one turn, durably. Raises InvalidInput for an unknown chat."""
         with self._folder.journal().change():
-            return self._folder.journal().add_turn(chat_id, role, text, time)
+            return self._folder.journal().add_turn(chat_id, role, self._masking.turn(chat_id, text), time)
 
     def chats(self) -> list[ChatInfo]:
         """Every chat, oldest first."""
@@ -277,6 +282,7 @@ class UserStore:
 
     def note_failure(self, turn_ids: Iterable[int], error: str) -> int:
         """Record that learning these turns failed. Returns how often it has by now."""
+        error = self._masking.text(error)
         with self._folder.journal().change():
             return max((self._folder.journal().note_failure(turn_id, error) for turn_id in turn_ids), default=0)
 
