@@ -238,6 +238,28 @@ def trust_secrets(
         run.output.note(f"missed: {kind}, {language}, {'frozen' if frozen else 'tuning'} half")
 
 
+@trust_app.command("planted")
+@common
+def trust_planted(
+    run: Run,
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("planted.jsonl"),
+) -> None:
+    """Say our own planted instructions to a real model: how many are stored, how many obeyed. Stop it at any time."""
+    from .jsonl import read_objects
+    from .trust.planted_run import Model, markdown, summary
+    from .trust.planted_run import run as run_planted
+
+    with _model(run) as (opened, cache):
+        policy = run.settings.policy or opened.policy
+        for row in run_planted(Model(opened.engine, opened.prompts, policy, cache), rows):
+            came = [name for name in ("stored", "obeyed", "stored_without", "obeyed_without") if row[name]]
+            run.output.note(f"{row['way']} {row['sign']}: {', '.join(came) or 'nothing'}, {row['seconds']} s")
+    found = read_objects(rows)
+    if run.output.json:
+        run.output.data(summary(found))
+    run.output.text(markdown(found), end="")
+
+
 def _check_matcher(out: Output) -> None:
     from .writing.validation import agreements, disagreements, read_pairs
 

@@ -1,7 +1,8 @@
 """The checker: which proposed changes may become memory. Pure; both write policies end here.
 
 A bad operation is dropped with its reason, the good ones apply. What is checked: well-formed, the target exists
-and is not protected, no secret, grounded in a user's turn, no duplicate, and the budget as the model sees it.
+and is not protected, no secret, no planted instruction, grounded in a user's turn, no duplicate, and the budget as
+the model sees it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass, replace
 
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
+from edgemem.memory.planted import made_from, planted_in, planted_sentences
 from edgemem.memory.private_data import asks_to_keep, find_private, find_secret, part_of_private, private_values
 from edgemem.memory.similar import similarity
+from edgemem.memory.wording import FORGET
 from edgemem.memory.words import all_stems, content_words, names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
@@ -169,19 +172,28 @@ def _judge(
             return "protected", f"line {line.id} is pinned or hand-written prose"
         if any(other.line_id == line.id for other in accepted):
             return "twice", f"line {line.id} was changed before in this update"
+    planted = [part for turn in users if turn.id in operation.sources for part in planted_sentences(turn.text)]
     if operation.kind == "delete":
-        return "", ""
-    return _judge_text(operation, lines, accepted, users)
+        orders = any(FORGET.search(part) for part in planted)
+        return ("planted", "a planted text asks for it") if orders else ("", "")
+    return _judge_text(operation, lines, accepted, users, planted)
 
 
 def _judge_text(
-    operation: Operation, lines: dict[int, Line], accepted: Sequence[Operation], users: Sequence[Turn]
+    operation: Operation,
+    lines: dict[int, Line],
+    accepted: Sequence[Operation],
+    users: Sequence[Turn],
+    planted: Sequence[str],
 ) -> tuple[str, str]:
     text = operation.text
     if not MIN_FACT_CHARS <= len(text) <= MAX_FACT_CHARS:
         return "length", f"{len(text)} characters"
     if _MARKUP.search(text):
         return "markup", "holds control tokens or tags"
+    from_outside = bool(users) or operation.origin == "imported"  # not typed as a line by the person
+    if made_from(text, planted) or (from_outside and planted_in(text)):
+        return "planted", "an instruction for the model is no fact about you"
     if text.endswith("?"):
         return "question", "a question is not a fact"
     if secret := _secret(operation, users):
