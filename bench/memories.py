@@ -92,7 +92,9 @@ def key(history: History) -> str:
 def _learned(setup: Setup, session: Session, home: Path) -> dict[str, Any]:
     with open_store(home, USER) as store:
         policy = open_policy(setup.policy, thresholds=setup.thresholds)
-        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache)
+        assistant = Assistant(
+            USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache, review="off"
+        )
         journal(assistant, session.turns, session.time)
         report = assistant.remember()
         view = prompt_view(store.read().lines)

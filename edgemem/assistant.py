@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFailed
 from edgemem.kept_memory import KeptMemory
 from edgemem.memory.check import Checked, check
+from edgemem.memory.consent import sift
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.memory.mentions import mentions
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
@@ -28,6 +29,7 @@ from edgemem.values import (
     Message,
     Operation,
     Piece,
+    Review,
     Revision,
     Sampling,
     Stats,
@@ -60,6 +62,7 @@ class UpdateReport:
     stats: Stats = field(default_factory=Stats)
     set_aside: int = 0
     error: str = ""
+    waiting: int = 0
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -81,6 +84,8 @@ class UpdateReport:
         """One line for people: `memory updated (+1 ~1)`."""
         parts = [f"{sign}{n}" for sign, n in (("+", self.added), ("~", self.updated), ("-", self.deleted)) if n]
         text = f"memory updated ({' '.join(parts)})" if parts else "nothing new to remember"
+        if self.waiting:
+            text += f"; {self.waiting} sensitive or to be reviewed: edgemem memory review"
         if self.set_aside:
             text += f"; {self.set_aside} turns could not be learned and were set aside (memory update --retry)"
         return text
@@ -101,6 +106,8 @@ def open_assistant(
     budget_tokens: int = BUDGET_TOKENS,
     temporary: bool = False,
     mask_secrets: bool = True,
+    review: Review = "sensitive",
+    never_keep: Sequence[str] = (),
     progress: Progress | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> Assistant:
@@ -144,6 +151,8 @@ def open_assistant(
         temporary=temporary,
         cache=cache,
         keeps_computed=True,
+        review=review,
+        never_keep=never_keep,
         now=now,
     )
 
@@ -163,9 +172,13 @@ class Assistant:
         temporary: bool = False,
         cache: Path | None = None,
         keeps_computed: bool = False,
+        review: Review = "sensitive",
+        never_keep: Sequence[str] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`keeps_computed`: the computed memory is kept on disk after each change; then `close` must be called."""
+        """`keeps_computed`: the computed memory is kept on disk after each change; then `close` must be called.
+        `review` and `never_keep`: which learned lines wait for consent, and which are never kept (`memory.consent`).
+        """
         self.user = user
         self.engine = engine
         self.store = store
@@ -175,6 +188,8 @@ class Assistant:
         self.temporary = temporary
         self.cache = cache
         self.keeps_computed = keeps_computed and not temporary
+        self.review = review
+        self.never_keep = tuple(never_keep)
         self.now = now
         self.kept = KeptMemory(engine, store, prompts, now=now, room=self._room)
         self._chats: list[Chat] = []
@@ -230,7 +245,7 @@ class Assistant:
         error = ""
         for number in range(len(TRIES)):
             try:
-                revision, stats = self._update(turns, TRIES[number], cancelled)
+                revision, waiting, stats = self._update(turns, TRIES[number], cancelled)
             except (UpdateFailed, ContextExceeded) as failure:
                 error = failure.message
                 if self.store.note_failure(users, error) >= len(TRIES):
@@ -241,6 +256,7 @@ class Assistant:
                 revisions=(*report.revisions, revision),
                 folded_turns=report.folded_turns + len(users),
                 stats=report.stats.plus(stats),
+                waiting=report.waiting + waiting,
             )
         aside = self.store.set_aside(users, error)
         return replace(
@@ -250,7 +266,10 @@ class Assistant:
             error=error,
         )
 
-    def _update(self, turns: Sequence[Turn], sampling: Sampling, cancelled: Cancel | None) -> tuple[Revision, Stats]:
+    def _update(
+        self, turns: Sequence[Turn], sampling: Sampling, cancelled: Cancel | None
+    ) -> tuple[Revision, int, Stats]:
+        """The revision, how many changes wait for consent, and what it cost."""
         memory = self.store.read()
         task = UpdateTask(
             self.engine,
@@ -267,9 +286,17 @@ class Assistant:
         checked = check(proposal.operations, memory, turns, self.budget_tokens, self.engine.count)
         if cancelled is not None and cancelled():
             raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
-        return self._commit(checked, memory, turns, proposal.stats), proposal.stats
+        asked = [one.operation.text for one in self.store.waiting()]
+        sifted = sift(
+            checked.operations, memory.lines, review=self.review, never_keep=self.never_keep, asked_before=asked
+        )
+        rejected = (*checked.rejected, *sifted.refused)
+        revision = self._commit(Checked(sifted.active, rejected), sifted.waiting, memory, turns, proposal.stats)
+        return revision, len(sifted.waiting), proposal.stats
 
-    def _commit(self, checked: Checked, memory: Memory, turns: Sequence[Turn], stats: Stats) -> Revision:
+    def _commit(
+        self, checked: Checked, waiting: Sequence[Operation], memory: Memory, turns: Sequence[Turn], stats: Stats
+    ) -> Revision:
         return self.store.commit(
             checked.operations,
             base=memory,
@@ -281,6 +308,7 @@ class Assistant:
             stats=stats,
             rejected=checked.rejected,
             mentions=mentions(memory.lines, turns),
+            waiting=waiting,
         )
 
     def _chunks(self, turns: Sequence[Turn]) -> Iterator[list[Turn]]:

@@ -47,6 +47,7 @@ def test_an_added_line_is_shown_raw_numbered_and_as_json(data_dir: Path) -> None
             "origin": "asked",
             "mentions": 0,
             "last_turn": 0,
+            "sensitivity": "",
         }
     ]
 

@@ -108,6 +108,10 @@ def why(run: Run, line: LineId) -> None:
             "line": line_values(found.line),
             "present": found.present,
             "origin": found.origin,
+            "sensitivity": found.line.sensitivity,
+            "support": found.support,
+            "first_revision": found.revisions[0].id if found.revisions else None,
+            "last_revision": found.revisions[-1].id if found.revisions else None,
             "revisions": [revision_values(revision) for revision in found.revisions],
             "turns": list(found.turns),
         }

@@ -33,6 +33,8 @@ def open_from_settings(settings: Settings, progress: Report | None, temporary: b
         budget_tokens=settings.budget_tokens,
         temporary=temporary,
         mask_secrets=settings.mask_secrets,
+        review=settings.review,
+        never_keep=settings.never_keep,
         progress=progress,
     )
 

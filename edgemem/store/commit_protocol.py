@@ -53,15 +53,26 @@ class CommitProtocol:
                 self._record_edit(view.digest, view.lines, memory)
         return memory
 
-    def write(self, draft: Revision, document: Document, folded: Iterable[int] = (), *, stamp: bool = True) -> Revision:
+    def write(
+        self,
+        draft: Revision,
+        document: Document,
+        folded: Iterable[int] = (),
+        *,
+        stamp: bool = True,
+        also: Callable[[Journal, Revision], None] = lambda journal, revision: None,
+    ) -> Revision:
         """Carry out `draft`, whose result is `document`, from the memory with `draft.base_digest` (just settled).
+        `also` writes more to the journal, in the transaction that prepares the revision.
 
         Nothing changed when it raises StoreBusy (a turn is folded already) or StoreWriteFailed (the disk refuses).
         """
         folded = tuple(folded)
         if digest_of(render(document)) == draft.base_digest:
             with self.journal.change():
-                return self.journal.finish(self.journal.prepare(draft, None, folded))
+                revision = self.journal.prepare(draft, None, folded)
+                also(self.journal, revision)
+                return self.journal.finish(revision)
         text = render(self._stamped(document) if stamp else document)
         draft = replace(draft, result_digest=digest_of(text))
         self.file.stage(text)
@@ -69,6 +80,7 @@ class CommitProtocol:
         try:
             with self.journal.change():
                 revision = self.journal.prepare(draft, text, folded)
+                also(self.journal, revision)
         except EdgememError:
             self.file.unstage()
             raise

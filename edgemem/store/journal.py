@@ -16,11 +16,12 @@ from typing import Any
 
 from edgemem.errors import InvalidInput, JournalUnusable, StoreBusy
 from edgemem.memory.lines import digest_of
+from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.store import rows
 from edgemem.store.files import write_failed
 from edgemem.store.forgetting import Erasure, turns_to_erase
-from edgemem.store.records import FORGOTTEN, ChatInfo, JournalView
-from edgemem.store.schema import FIRST_TABLES, SCHEMA_VERSION
+from edgemem.store.records import FORGOTTEN, ChatInfo, JournalView, PendingChange
+from edgemem.store.schema import CONSENT_TABLES, FIRST_TABLES, SCHEMA_VERSION
 from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
 
 BUSY_WAIT_MS = 20_000
@@ -156,6 +157,15 @@ class Journal:
                 db.execute(statement)
             db.execute("PRAGMA user_version = 1")
 
+        @migrations()
+        def consent_tables(db: Database) -> None:
+            for statement in filter(str.strip, CONSENT_TABLES.split(";")):
+                db.execute(statement)
+            for line_id, section, text in db.execute("SELECT id, section, text FROM lines").fetchall():
+                kind = sensitivity_of(text, section)
+                db.execute("UPDATE lines SET sensitivity = ? WHERE id = ?", (kind, line_id))
+            db.execute("PRAGMA user_version = 2")
+
         with self._threads, _translated(self._path):
             self._db.execute("PRAGMA journal_mode = WAL")  # kept in the file
             migrations.apply(Database(self._db))
@@ -257,6 +267,38 @@ class Journal:
     def set_pinned(self, line_id: int, pinned: bool) -> None:
         self._db.execute("UPDATE lines SET pinned = ? WHERE id = ?", (int(pinned), line_id))
 
+    # Consent ---------------------------------------------------------------------------------------------------
+
+    def add_pending(self, operations: Iterable[Operation], revision: Revision) -> None:
+        """Changes that `revision` learned and that wait for consent."""
+        for operation in operations:
+            row = {
+                "revision_id": revision.id,
+                "created": rows.time_text(revision.created),
+                "operation": rows.storable(rows.operation_text(operation)),
+                "sensitivity": sensitivity_of(operation.text, operation.section),
+            }
+            self._insert("pending", row)
+
+    def pending_changes(self) -> list[PendingChange]:
+        """What waits, oldest first, each with the user turns it rests on."""
+        found = self._all("SELECT * FROM pending WHERE decided IS NULL ORDER BY id")
+        return [self._pending_value(row) for row in found]
+
+    def decide(self, pending_ids: Iterable[int], revision: Revision) -> None:
+        """These were accepted or refused by `revision`; they go when it is finished. Raises InvalidInput."""
+        for pending_id in pending_ids:
+            statement = "UPDATE pending SET decided = ? WHERE id = ? AND decided IS NULL"
+            if self._db.execute(statement, (revision.id, pending_id)).rowcount == 0:
+                raise InvalidInput(f"nothing waits under the number {pending_id}", "`edgemem memory review` lists it")
+
+    def _pending_value(self, row: dict[str, Any]) -> PendingChange:
+        operation = rows.operation_value(row["operation"])
+        marks = ", ".join("?" * len(operation.sources))
+        turns = self._all(f"SELECT * FROM turns WHERE id IN ({marks}) ORDER BY id", *operation.sources)
+        said = tuple(map(rows.turn_value, turns))
+        return PendingChange(row["id"], operation, row["sensitivity"], rows.time_value(row["created"]), said)
+
     # Revisions -------------------------------------------------------------------------------------------------
 
     def note_mentions(self, mentions: Iterable[tuple[int, int]]) -> None:
@@ -295,6 +337,7 @@ class Journal:
         if revision.cause == "rebuild":  # everything is to be learned again
             self._db.execute("DELETE FROM folded WHERE revision_id <> ?", (revision.id,))
             self._db.execute("DELETE FROM attempts")
+        self._db.execute("DELETE FROM pending WHERE decided = ?", (revision.id,))
         self._db.execute("UPDATE revisions SET state = 'done' WHERE id = ?", (revision.id,))
         return replace(revision, state="done")
 
@@ -302,10 +345,12 @@ class Journal:
         if operation.kind == "delete":
             self._db.execute("UPDATE lines SET removed = ? WHERE id = ?", (revision_id, operation.line_id))
             return
+        kind = sensitivity_of(operation.text, operation.section)
         self._db.execute(
-            "INSERT INTO lines (id, section, text, origin) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " section = excluded.section, text = excluded.text, origin = excluded.origin, removed = NULL",
-            (operation.line_id, operation.section, rows.storable(operation.text), operation.origin),
+            "INSERT INTO lines (id, section, text, origin, sensitivity) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
+            " DO UPDATE SET section = excluded.section, text = excluded.text, origin = excluded.origin,"
+            " sensitivity = excluded.sensitivity, removed = NULL",
+            (operation.line_id, operation.section, rows.storable(operation.text), operation.origin, kind),
         )
         self._db.executemany(
             "INSERT OR IGNORE INTO sources VALUES (?, ?)",
@@ -316,6 +361,10 @@ class Journal:
         """Take a prepared revision back: its turns are pending again, or folded by `successor_id`."""
         if successor_id is None:
             self._db.execute("DELETE FROM folded WHERE revision_id = ?", (revision_id,))
+            self._db.execute("DELETE FROM pending WHERE revision_id = ?", (revision_id,))
+        else:
+            self._db.execute("UPDATE pending SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
+        self._db.execute("UPDATE pending SET decided = ? WHERE decided = ?", (successor_id, revision_id))
         self._db.execute("UPDATE folded SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
         self._db.execute("DELETE FROM revisions WHERE id = ? AND state = 'prepared'", (revision_id,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from edgemem.values import Line, Origin, Revision, Turn
+from edgemem.values import Line, Operation, Origin, Revision, Turn
 
 FORGOTTEN = "[forgotten]"
 """Stands where a text was that the person had forgotten."""
@@ -25,14 +25,27 @@ class ChatInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingChange:
+    """A learned change that waits until the person accepts it. `sensitivity` says why ('': everything is reviewed)."""
+
+    id: int
+    operation: Operation
+    sensitivity: str
+    created: datetime
+    turns: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LineHistory:
-    """Why a line is there: what touched it, oldest first, and the user turns it rests on."""
+    """Why a line is there: what touched it, oldest first, and the user turns it rests on. `support` says how well
+    their words carry it (`memory.support`)."""
 
     line: Line
     present: bool
     origin: Origin
     revisions: tuple[Revision, ...]
     turns: tuple[Turn, ...]
+    support: str
 
 
 @dataclass(frozen=True, slots=True)

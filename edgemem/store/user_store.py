@@ -7,7 +7,7 @@ user's lock. Does not know models, prompts or budgets.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +16,8 @@ from pathlib import Path
 from edgemem.errors import InvalidInput, MemoryUnreadable, StoreBusy, StoreWriteFailed
 from edgemem.memory.document import Document, clean_text, parse, render, updated_stamp, without_stamp
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
+from edgemem.memory.sensitivity import sensitivity_of
+from edgemem.memory.support import support_of
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
 from edgemem.store.files import make_private_folder, translated
 from edgemem.store.folder import UserFolder
@@ -23,7 +25,7 @@ from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
-from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory
+from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory, PendingChange
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
 
 KV_FOLDER = "kv"  # in each user's folder
@@ -116,10 +118,12 @@ class UserStore:
         note: str = "",
         undoes: int | None = None,
         mentions: Iterable[tuple[int, int]] = (),
+        waiting: Sequence[Operation] = (),
     ) -> Revision:
         """Change the memory by `operations`, decided on `base`, and mark the turns in `folded` as learned: both or
-        neither. `mentions` are (line, turn) pairs that are kept as sources of lines. The revision returned has the
-        operations that were carried out; others are in its `rejected`.
+        neither. `mentions` are (line, turn) pairs that are kept as sources of lines, `waiting` are changes that
+        become memory when the person accepts them (`review`). The revision returned has the operations that were
+        carried out; others are in its `rejected`.
 
         If the memory moved since `base`, operations are carried over by line id; hand edits win. Raises StoreBusy
         when one of the turns is folded already, StoreWriteFailed, MemoryUnreadable: nothing changed then.
@@ -138,7 +142,9 @@ class UserStore:
                 rejected=self._masking.rejected((*rejected, *late, *nothing_to_do(applied.skipped))),
                 note=self._masking.text(note),
             )
-            revision = protocol.write(draft, applied.document, folded)
+            revision = protocol.write(
+                draft, applied.document, folded, also=lambda journal, made: journal.add_pending(waiting, made)
+            )
             with protocol.journal.change():
                 protocol.journal.note_mentions(mentions)
             return revision
@@ -216,6 +222,25 @@ class UserStore:
             with protocol.journal.change():
                 protocol.journal.line(line_id)
                 protocol.journal.set_pinned(line_id, pinned)
+
+    # Consent ---------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> list[PendingChange]:
+        """Learned changes that wait until the person accepts them, oldest first."""
+        return self._folder.ask(lambda journal: journal.pending_changes(), [])
+
+    def review(
+        self, operations: Iterable[Operation], *, base: Memory, decided: Collection[int], note: str = ""
+    ) -> Revision:
+        """Carry out what was accepted of the waiting changes, and stop waiting for those in `decided` (their numbers,
+        accepted and refused): both or neither. Raises InvalidInput for a number that nothing waits under."""
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            wanted, late = without_conflicts(operations, base.lines, current)
+            applied = self._apply(current, wanted)
+            rejected = self._masking.rejected((*late, *nothing_to_do(applied.skipped)))
+            draft = replace(self._draft("review", current, applied), note=note, rejected=rejected)
+            return protocol.write(draft, applied.document, also=lambda journal, made: journal.decide(decided, made))
 
     # Chats -----------------------------------------------------------------------------------------------------
 
@@ -339,7 +364,9 @@ class UserStore:
             recorded, present = journal.line(line_id)
             line = current.get(line_id, recorded)
             touched, turns = journal.touching(line_id), journal.source_turns(line_id)
-            return LineHistory(line, present, line.origin, tuple(touched), tuple(turns))
+            kind = replace(line, sensitivity=sensitivity_of(line.text, line.section))
+            support = support_of(line.text, turns)
+            return LineHistory(kind, present, line.origin, tuple(touched), tuple(turns), support)
 
         found = self._folder.ask(history, None)
         if found is None:
