@@ -17,6 +17,7 @@ from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFaile
 from edgemem.kept_memory import KeptMemory
 from edgemem.memory.check import Checked, check
 from edgemem.memory.consent import sift
+from edgemem.memory.forget_requests import forget_requests, lines_meant, said_anew, turns_meant
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.memory.mentions import mentions
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
@@ -29,6 +30,7 @@ from edgemem.values import (
     Message,
     Operation,
     Piece,
+    Rejected,
     Review,
     Revision,
     Sampling,
@@ -63,6 +65,7 @@ class UpdateReport:
     set_aside: int = 0
     error: str = ""
     waiting: int = 0
+    forgotten: Forgotten | None = None
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -84,6 +87,10 @@ class UpdateReport:
         """One line for people: `memory updated (+1 ~1)`."""
         parts = [f"{sign}{n}" for sign, n in (("+", self.added), ("~", self.updated), ("-", self.deleted)) if n]
         text = f"memory updated ({' '.join(parts)})" if parts else "nothing new to remember"
+        if self.forgotten:
+            text += (
+                f"; forgotten as you asked: {self.forgotten.lines} lines, {self.forgotten.turns} messages and answers"
+            )
         if self.waiting:
             text += f"; {self.waiting} sensitive or to be reviewed: edgemem memory review"
         if self.set_aside:
@@ -231,8 +238,23 @@ class Assistant:
                 if progress:
                     progress("learning", number, len(parts))
                 report = self._learn(turns, report, cancelled)
+            report = self._forget_as_asked([turn for group in groups for turn in group], report)
         self._memory_changed(report.operations)
         return replace(report, seconds=time.perf_counter() - started, memory_tokens=self.memory_tokens())
+
+    def _forget_as_asked(self, turns: Sequence[Turn], report: UpdateReport) -> UpdateReport:
+        """Erase what these turns ask to forget, everywhere: lines that say it, those that the update deleted for it,
+        the messages that said it before, and the requests themselves."""
+        requests = forget_requests(turns)
+        if not requests:
+            return report
+        asked_in = {request.turn.id for request in requests}
+        deleted = {one.line_id for one in report.operations if one.kind == "delete" and asked_in & {*one.sources}}
+        lines = lines_meant(requests, self.store.read().lines) | {one for one in deleted if one is not None}
+        said = turns_meant(requests, self.store.said_turns())
+        if not lines and not said:
+            return report
+        return replace(report, forgotten=self.forget(sorted(lines), turn_ids=sorted(said)))
 
     def rebuild(self, *, cancelled: Cancel | None = None, progress: Progress | None = None) -> UpdateReport:
         """Learn all journalled chats again, with this model and policy. One revision empties the memory first
@@ -287,12 +309,26 @@ class Assistant:
         if cancelled is not None and cancelled():
             raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
         asked = [one.operation.text for one in self.store.waiting()]
-        sifted = sift(
-            checked.operations, memory.lines, review=self.review, never_keep=self.never_keep, asked_before=asked
-        )
-        rejected = (*checked.rejected, *sifted.refused)
+        kept, buried = self._without_forgotten(checked.operations, memory, turns)
+        sifted = sift(kept, memory.lines, review=self.review, never_keep=self.never_keep, asked_before=asked)
+        rejected = (*checked.rejected, *sifted.refused, *buried)
         revision = self._commit(Checked(sifted.active, rejected), sifted.waiting, memory, turns, proposal.stats)
         return revision, len(sifted.waiting), proposal.stats
+
+    def _without_forgotten(
+        self, operations: Sequence[Operation], memory: Memory, turns: Sequence[Turn]
+    ) -> tuple[list[Operation], list[Rejected]]:
+        """What may be learned of `operations`: not what was forgotten, unless a turn since then says it anew."""
+        texts = [operation.text for operation in operations if operation.kind != "delete"]
+        buried = self.store.buried(texts, [line.text for line in memory.lines])
+        anew = {text: stone for text, stone in buried.items() if said_anew(text, turns, stone.created)}
+        self.store.lift(anew.values())
+        gone = [one for one in operations if one.text in buried and one.text not in anew]
+        # Not even the journal keeps the words of what is refused here.
+        refused = [
+            Rejected(replace(one, text="", old_text=""), "forgotten", "said before it was forgotten") for one in gone
+        ]
+        return [one for one in operations if one not in gone], refused
 
     def _commit(
         self, checked: Checked, waiting: Sequence[Operation], memory: Memory, turns: Sequence[Turn], stats: Stats
@@ -359,11 +395,11 @@ class Assistant:
         self._memory_changed(revision.operations)
         return revision
 
-    def forget(self, line_ids: Sequence[int] = (), words: str = "") -> Forgotten:
-        """Remove lines (and what the journal holds of them). Open chats of this process start afresh, so that
-        what they held of it is gone from their caches too."""
+    def forget(self, line_ids: Sequence[int] = (), words: str = "", turn_ids: Sequence[int] = ()) -> Forgotten:
+        """Remove lines and turns (and what the journal holds of them). Open chats of this process start afresh, so
+        that what they held of it is gone from their caches too."""
         self.kept.stop()
-        forgotten = self.store.forget(line_ids, words)
+        forgotten = self.store.forget(line_ids, words, turn_ids)
         for chat in self._chats:
             chat.restart()
         return forgotten

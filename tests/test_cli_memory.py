@@ -222,7 +222,7 @@ def test_forgetting_lists_first_and_erases_only_with_a_yes(data_dir: Path) -> No
 
 
 def test_forgetting_takes_what_was_typed_along(data_dir: Path) -> None:
-    from edgemem.cli.history_file import FILE_NAME, add_entry, read_entries
+    from edgemem.store.typed_history import FILE_NAME, add_entry, read_entries
 
     call("memory", "add", "Lives in Graz")
     typed = data_dir / "users/default" / FILE_NAME

@@ -233,6 +233,12 @@ def test_review_in_bulk(waiting: Path) -> None:
     assert "nothing waits" in call("memory", "review").err
 
 
+def test_what_was_rejected_is_not_asked_again_for_a_mention(waiting: Path) -> None:
+    call("memory", "review", "--reject", "1")
+    with open_store(waiting, "default") as store:
+        assert list(store.buried(["I have asthma", "I like jazz"])) == ["I have asthma"]
+
+
 def test_an_accepted_line_can_be_undone(waiting: Path) -> None:
     call("memory", "review", "--accept", "1")
     call("memory", "undo")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgemem.cli.history_file import add_entry, read_entries
+from edgemem.store.typed_history import add_entry, read_entries
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgemem.cli.chat_input import Input, PipedInput, TerminalInput
-from edgemem.cli.history_file import FILE_NAME
 from edgemem.cli.idle import IdleLearner
 from edgemem.cli.learning import learn
 from edgemem.cli.memory_view import report_values
@@ -18,6 +17,7 @@ from edgemem.cli.output import plural
 from edgemem.cli.replying import show_answer, stats_text
 from edgemem.errors import Cancelled, EdgememError, StoreBusy
 from edgemem.store.masking import Masking
+from edgemem.store.typed_history import FILE_NAME
 
 if TYPE_CHECKING:
     from edgemem.assistant import UpdateReport

@@ -119,15 +119,24 @@ def unpin(run: Run, line: LineId) -> None:
 @common
 def forget(
     run: Run,
-    target: Annotated[list[str], typer.Argument(metavar="LINE... | WORDS", help="Ids of lines, or words.")],
+    target: Annotated[
+        list[str] | None, typer.Argument(metavar="[LINE... | WORDS]", help="Ids of lines, or words.")
+    ] = None,
+    chat: Annotated[int | None, typer.Option("--chat", help="All of one chat.")] = None,
+    since: Annotated[str, typer.Option("--since", metavar="DAY", help="What was said from this day on.")] = "",
+    before: Annotated[str, typer.Option("--before", metavar="DAY", help="What was said before this day.")] = "",
+    everything: Annotated[bool, typer.Option("--everything", help="All that is kept of this user.")] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Erase lines, or all that mentions some words, from memory, history and journal. This cannot be undone."""
-    from edgemem.cli.forgetting import forget_listing, forget_now, plan_forgetting
+    """Erase lines, all that mentions some words, chats or times, everywhere. This cannot be undone."""
+    from edgemem.cli.forgetting import forget_everything, forget_listing, forget_now, plan_for
 
     store = store_for(run)
-    plan = plan_forgetting(store, target)
+    if everything:
+        forget_everything(run, store, yes=yes, dry_run=dry_run)
+        return
+    plan = plan_for(store, target or [], chat, since, before)
     if run.output.json and dry_run:
         run.output.data({"dry_run": True, **plan.values()})
         return

@@ -71,7 +71,8 @@ def _decide(run: Run, waiting: Sequence[PendingChange], wanted: Mapping[int, str
             f"this cannot be remembered: {wrong[0].detail or wrong[0].reason}", "edit or reject it; nothing was changed"
         )
     note = f"{len(wanted)} accepted, {len(refused)} rejected"
-    return store.review(checked.operations, base=memory, decided=(*wanted, *refused), note=note)
+    told = [one.operation.text for one in waiting if one.id in refused]
+    return store.review(checked.operations, base=memory, decided=(*wanted, *refused), refused=told, note=note)
 
 
 def _edited(text: str) -> tuple[int, str]:

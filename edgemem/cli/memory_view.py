@@ -100,6 +100,7 @@ def report_values(report: UpdateReport) -> dict[str, Any]:
         "folded_turns": report.folded_turns,
         "set_aside": report.set_aside,
         "waiting": report.waiting,
+        "forgotten": asdict(report.forgotten) if report.forgotten else None,
         "memory_tokens": report.memory_tokens,
         "seconds": round(report.seconds, 3),
         "stats": asdict(report.stats),

@@ -5,9 +5,10 @@ Knows rows and transactions; does not know the memory file, locks or why a chang
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -20,8 +21,9 @@ from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.store import rows
 from edgemem.store.files import write_failed
 from edgemem.store.forgetting import Erasure, turns_to_erase
-from edgemem.store.records import FORGOTTEN, ChatInfo, JournalView, PendingChange
+from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, JournalView, PendingChange
 from edgemem.store.schema import CONSENT_TABLES, FIRST_TABLES, SCHEMA_VERSION
+from edgemem.store.tombstones import Tombstone
 from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
 
 BUSY_WAIT_MS = 20_000
@@ -403,15 +405,19 @@ class Journal:
 
     # Forgetting ------------------------------------------------------------------------------------------------
 
-    def erase(self, erasure: Erasure) -> tuple[int, int]:
-        """Take what is to be forgotten out of every row. Returns how many turns and revisions were changed."""
+    def erase(self, erasure: Erasure, turn_ids: Collection[int] = ()) -> Erased:
+        """Take what is to be forgotten, and the turns `turn_ids` with the answers to them, out of every row."""
         chats: dict[int, list[Turn]] = {}
         for row in self._all("SELECT * FROM turns ORDER BY id"):
             chats.setdefault(row["chat_id"], []).append(rows.turn_value(row))
-        sources = {turn.id for line_id in erasure.line_ids for turn in self.source_turns(line_id)}
+        sources = {turn.id for line_id in erasure.line_ids for turn in self.source_turns(line_id)} | {*turn_ids}
         turns = {one for chat in chats.values() for one in turns_to_erase(chat, erasure, sources)}
+        said = {turn.text for chat in chats.values() for turn in chat if turn.id in turns}
         for turn_id in turns:
             self._db.execute("UPDATE turns SET text = ? WHERE id = ?", (FORGOTTEN, turn_id))
+        waiting = [one for one in self._all("SELECT * FROM pending") if _goes(one, erasure, turns)]
+        for one in waiting:
+            self._db.execute("DELETE FROM pending WHERE id = ?", (one["id"],))
         self._db.execute("UPDATE attempts SET error = ''")  # it may quote a turn or a model's answer
         for line_id in erasure.line_ids:
             self._db.execute("UPDATE lines SET text = ? WHERE id = ?", (FORGOTTEN, line_id))
@@ -423,7 +429,32 @@ class Journal:
                 values = [new[column] for column in _ERASED_COLUMNS]
                 sets = ", ".join(f"{column} = ?" for column in _ERASED_COLUMNS)
                 self._db.execute(f"UPDATE revisions SET {sets} WHERE id = ?", (*values, row["id"]))
-        return len(turns), changed
+        return Erased(len(turns), changed, len(waiting), frozenset(said))
+
+    def lines_only_from(self, turn_ids: Collection[int]) -> set[int]:
+        """Lines, present or gone, whose sources are all among these turns."""
+        found = self._all("SELECT line_id, turn_id FROM sources")
+        others = {row["line_id"] for row in found if row["turn_id"] not in turn_ids}
+        return {row["line_id"] for row in found if row["turn_id"] in turn_ids} - others
+
+    def said_turns(self) -> list[Turn]:
+        """Every turn that was not forgotten, oldest first."""
+        statement = "SELECT * FROM turns WHERE text <> ? ORDER BY id"
+        return [rows.turn_value(row) for row in self._all(statement, FORGOTTEN)]
+
+    def add_tombstone(self, created: datetime, digests: Iterable[str]) -> None:
+        row = {"created": rows.time_text(created), "digests": rows.to_json(sorted(digests))}
+        self._insert("tombstones", row)
+
+    def tombstones(self) -> list[Tombstone]:
+        return [
+            Tombstone(row["id"], rows.time_value(row["created"]), frozenset(json.loads(row["digests"])))
+            for row in self._all("SELECT * FROM tombstones ORDER BY id")
+        ]
+
+    def lift_tombstones(self, ids: Iterable[int]) -> None:
+        """These things were said anew."""
+        self._db.executemany("DELETE FROM tombstones WHERE id = ?", [(one,) for one in ids])
 
     def compact(self) -> None:
         """Rewrite the file so that nothing deleted is left in it or in the write-ahead log."""
@@ -440,6 +471,13 @@ class Journal:
         cursor = self._db.execute(statement, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _goes(row: rows.Row, erasure: Erasure, turns: Collection[int]) -> bool:
+    """Whether a waiting change is to be forgotten: it says it, or comes from a turn that is."""
+    operation = rows.operation_value(row["operation"])
+    mentioned = erasure.mentions(operation.text) or erasure.mentions(operation.old_text)
+    return mentioned or bool({*operation.sources} & {*turns})
 
 
 _SET_ASIDE = "SELECT turn_id FROM folded WHERE revision_id IN (SELECT id FROM revisions WHERE cause = 'set_aside')"

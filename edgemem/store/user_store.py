@@ -19,16 +19,16 @@ from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
 from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.memory.support import support_of
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
-from edgemem.store.files import make_private_folder, translated
+from edgemem.store.erasing import KV_FOLDER, erase_files, erasure_of, remove_all
+from edgemem.store.files import make_private_folder
 from edgemem.store.folder import UserFolder
-from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
+from edgemem.store.forgetting import WORDS_MIN_CHARACTERS
 from edgemem.store.journal import Journal
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory, PendingChange
+from edgemem.store.tombstones import Tombstone, TombstoneKey
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
-
-KV_FOLDER = "kv"  # in each user's folder
 
 
 def utc_now() -> datetime:
@@ -75,6 +75,7 @@ class UserStore:
         self.user = folder.user
         self.folder = folder.path
         self.kv_folder = folder.path / KV_FOLDER
+        self._tombstone_key = TombstoneKey(folder.path.parent.parent / "keys" / f"{folder.user}.key")
 
     def close(self) -> None:
         """Give back the journal and the marks of open chats. Closing twice is fine."""
@@ -230,17 +231,31 @@ class UserStore:
         return self._folder.ask(lambda journal: journal.pending_changes(), [])
 
     def review(
-        self, operations: Iterable[Operation], *, base: Memory, decided: Collection[int], note: str = ""
+        self,
+        operations: Iterable[Operation],
+        *,
+        base: Memory,
+        decided: Collection[int],
+        refused: Iterable[str] = (),
+        note: str = "",
     ) -> Revision:
         """Carry out what was accepted of the waiting changes, and stop waiting for those in `decided` (their numbers,
-        accepted and refused): both or neither. Raises InvalidInput for a number that nothing waits under."""
+        accepted and refused): both or neither. The texts `refused` are not learned again from a mere mention. Raises
+        InvalidInput for a number that nothing waits under."""
         with self._folder.changing() as protocol:
             current = protocol.settle()
             wanted, late = without_conflicts(operations, base.lines, current)
             applied = self._apply(current, wanted)
             rejected = self._masking.rejected((*late, *nothing_to_do(applied.skipped)))
             draft = replace(self._draft("review", current, applied), note=note, rejected=rejected)
-            return protocol.write(draft, applied.document, also=lambda journal, made: journal.decide(decided, made))
+            buried = self._tombstone_key.any_of(refused)
+
+            def also(journal: Journal, made: Revision) -> None:
+                journal.decide(decided, made)
+                for digests in buried:
+                    journal.add_tombstone(self._folder.now(), digests)
+
+            return protocol.write(draft, applied.document, also=also)
 
     # Chats -----------------------------------------------------------------------------------------------------
 
@@ -389,59 +404,67 @@ class UserStore:
 
     # Forgetting ------------------------------------------------------------------------------------------------
 
-    def forget(self, line_ids: Iterable[int] = (), words: str = "") -> Forgotten:
-        """Erase lines, and all that has `words` in it, from the file and the journal; then search the bytes.
+    def forget(self, line_ids: Iterable[int] = (), words: str = "", turn_ids: Iterable[int] = ()) -> Forgotten:
+        """Erase lines, all that has `words` in it, and turns, from every file of the user; then search the bytes.
 
-        A line takes every text it ever had and the turns it came from (with their replies) along. Computed prompts
-        go whole, since they hold the memory's tokens. This cannot be undone. Raises InvalidInput for an unknown line,
-        or words too short to mean anything.
+        A line takes every text it ever had and the turns it came from (with their answers) along; a turn takes the
+        lines that rest on nothing else. Computed prompts go whole, since they hold the memory's tokens. Tombstones
+        stop it from being learned again. This cannot be undone. Raises InvalidInput for an unknown line, or words too
+        short to mean anything.
         """
-        words, line_ids = clean_text(words), tuple(line_ids)
-        if len(words) < WORDS_MIN_CHARACTERS and (words or not line_ids):
+        words, line_ids, turn_ids = clean_text(words), tuple(line_ids), frozenset(turn_ids)
+        if len(words) < WORDS_MIN_CHARACTERS and (words or not (line_ids or turn_ids)):
             raise InvalidInput("nothing to forget was named", "give line ids, or words of two letters and more")
         with self._folder.changing() as protocol:
             current = protocol.settle()
             journal = protocol.journal
             with journal.view():
-                erasure = _erasure(journal, current, line_ids, words)
+                chosen = {*line_ids, *journal.lines_only_from(turn_ids)}
+                erasure = erasure_of(journal, current, sorted(chosen), words)
             deletes = [Operation("delete", line.id) for line in current.lines if line.id in erasure.line_ids]
             applied = self._apply(current, deletes)
             protocol.write(self._draft("forget", current, applied), applied.document)
+            buried = self._tombstone_key.any_of({words, *erasure.texts} - {""})
             with journal.change():
-                turns, revisions = journal.erase(erasure)
+                erased = journal.erase(erasure, turn_ids)
+                for digests in buried:
+                    journal.add_tombstone(self._folder.now(), digests)
             journal.compact()
-            computed = self._remove_computed()
-            left = self._count_left(erasure)
-        return Forgotten(len(erasure.line_ids), turns, revisions, left, computed)
+            return erase_files(self.folder, erasure, erased, remaining=self.text())
 
-    def _remove_computed(self) -> int:
-        """Remove every file of `kv_folder`, unfinished ones too. Raises StoreWriteFailed."""
-        files = [path for path in self.kv_folder.glob("*") if path.is_file()]
-        for path in files:
-            with translated(path):
-                path.unlink(missing_ok=True)
-        return len(files)
+    def forget_everything(self) -> Forgotten:
+        """Remove every file of the user: memory, journal, computed prompts, typed history, keys. Cannot be undone.
+        Raises StoreBusy while another process has a chat open, StoreWriteFailed."""
+        lines = len(self.read().lines)
+        chats = self.chats()
+        if any(chat.open for chat in chats):
+            raise StoreBusy(f"a chat of {self.user} is open", "close it, then try again")
+        with self._folder.changing():
+            removed = remove_all(self.folder, [self._tombstone_key.path])
+        self.close()
+        turns = sum(chat.turns for chat in chats)
+        return Forgotten(lines, turns, 0, bytes_left=0, computed=removed, files_searched=removed)
 
-    def _count_left(self, erasure: Erasure) -> int:
-        remaining = self.text()
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        return sum(erasure.count_left(path.read_bytes(), remaining) for path in files)
+    def said_turns(self) -> list[Turn]:
+        """Every message and answer that was not forgotten, oldest first."""
+        return self._folder.ask(lambda journal: journal.said_turns(), [])
 
+    def buried(self, texts: Sequence[str], present: Iterable[str] = ()) -> dict[str, Tombstone]:
+        """Those of `texts` that say something forgotten, each with its (latest) tombstone. A thing that a line of
+        `present` says again is not forgotten any more."""
+        nothing: list[Tombstone] = []
+        stones = self._folder.ask(lambda journal: journal.tombstones(), nothing)
+        if not stones:
+            return {}
+        again = self._tombstone_key.any_of(present)
+        valid = [stone for stone in stones if not any(map(stone.covers, again))]
+        digests = {text: self._tombstone_key.digests(text) for text in texts}
+        return {text: stone for text in texts for stone in valid if stone.covers(digests[text])}
 
-def _erasure(journal: Journal, current: Memory, line_ids: Sequence[int], words: str) -> Erasure:
-    """The lines meant, present or gone, with every text they ever had."""
-    for line_id in line_ids:
-        journal.line(line_id)
-    view = journal.memory_view()
-    by_words = Erasure(frozenset(), frozenset(), words)
-    known = [*view.lines, *journal.gone_lines(), *current.lines]
-    chosen = {*line_ids, *(line.id for line in known if by_words.mentions_words(line.text))}
-    texts = {line.text for line in known if line.id in chosen}
-    for line_id in chosen:
-        for operation in (one for revision in journal.touching(line_id) for one in revision.operations):
-            if operation.line_id == line_id:
-                texts |= {operation.text, operation.old_text}
-    return Erasure(frozenset(chosen), frozenset(texts - {"", FORGOTTEN}), words)
+    def lift(self, tombstones: Iterable[Tombstone]) -> None:
+        """The person said these things anew: they may be learned again."""
+        with self._folder.journal().change():
+            self._folder.journal().lift_tombstones(stone.id for stone in tombstones)
 
 
 def _rows(text: str) -> list[str]:
