@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgemem.memory.lines import Memory
-from edgemem.store.files import translated
+from edgemem.store.files import FILE_MODE, translated
 from edgemem.store.forgetting import Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.records import FORGOTTEN, Erased, Forgotten
@@ -32,14 +33,37 @@ def erasure_of(journal: Journal, current: Memory, line_ids: Sequence[int], words
     return Erasure(frozenset(chosen), frozenset(texts - {"", FORGOTTEN}), words)
 
 
-def erase_files(folder: Path, erasure: Erasure, erased: Erased, remaining: str) -> Forgotten:
-    """Erase the rest of the user's files, search all of them, and give the receipt. Raises StoreWriteFailed.
+def is_export(path: Path) -> bool:
+    """Whether the file still begins as our exports do: what a person put in its place is left alone."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(200)
+    except OSError:
+        return False
+    return head.startswith((b"---\nedgemem:", b'{\n "edgemem":'))
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Replace a file by `text`, whole. Raises StoreWriteFailed."""
+    new = path.with_name(f".{path.name}.new")
+    with translated(path):
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+
+def erase_files(
+    folder: Path, erasure: Erasure, erased: Erased, *, remaining: str, exports: Sequence[Path] = ()
+) -> Forgotten:
+    """Erase the rest of the user's files, search all of them and `exports`, and give the receipt. StoreWriteFailed.
 
     `remaining` is today's memory: what it still says was not forgotten.
     """
     typed = _scrub_typed(folder / FILE_NAME, erasure, erased.said)
     computed = _unlink(path for path in (folder / KV_FOLDER).glob("*") if path.is_file())
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [*(path for path in folder.rglob("*") if path.is_file()), *exports]
     found = [path.read_bytes() for path in files]
     left = sum(erasure.count_left(data, remaining) for data in found)
     return Forgotten(
@@ -50,6 +74,7 @@ def erase_files(folder: Path, erasure: Erasure, erased: Erased, remaining: str) 
         computed,
         typed,
         erased.waiting,
+        len(exports),
         files_searched=len(files),
         bytes_searched=sum(map(len, found)),
     )

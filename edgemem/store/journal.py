@@ -234,6 +234,22 @@ class Journal:
         self._db.execute(f"DELETE FROM attempts WHERE turn_id IN ({_SET_ASIDE})")
         return self._db.execute(f"DELETE FROM folded WHERE turn_id IN ({_SET_ASIDE})").rowcount
 
+    # Taken in and given away -----------------------------------------------------------------------------------
+
+    def is_taken_in(self, source: str) -> bool:
+        return bool(self._all("SELECT 1 FROM imports WHERE source = ?", source))
+
+    def note_import(self, source: str, chat_id: int, created: datetime) -> None:
+        self._insert("imports", {"source": source, "chat_id": chat_id, "created": rows.time_text(created)})
+
+    def note_export(self, path: str, form: str, created: datetime) -> None:
+        values = (path, rows.time_text(created), form)
+        self._db.execute("INSERT OR REPLACE INTO exports (path, created, form) VALUES (?, ?, ?)", values)
+
+    def exports(self) -> list[tuple[str, str]]:
+        """(path, form) of the files that we wrote for the person."""
+        return [(row["path"], row["form"]) for row in self._all("SELECT path, form FROM exports ORDER BY path")]
+
     # Lines -----------------------------------------------------------------------------------------------------
 
     def memory_view(self) -> JournalView:

@@ -12,14 +12,16 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from edgemem.errors import InvalidInput, MemoryUnreadable, StoreBusy, StoreWriteFailed
 from edgemem.memory.document import Document, clean_text, parse, render, updated_stamp, without_stamp
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
 from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.memory.support import support_of
+from edgemem.store.archive import Archive, archive_text
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
-from edgemem.store.erasing import KV_FOLDER, erase_files, erasure_of, remove_all
+from edgemem.store.erasing import KV_FOLDER, erase_files, erasure_of, is_export, remove_all, rewrite
 from edgemem.store.files import make_private_folder
 from edgemem.store.folder import UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS
@@ -29,6 +31,8 @@ from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory, PendingChange
 from edgemem.store.tombstones import Tombstone, TombstoneKey
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
+
+ExportForm = Literal["json", "markdown"]
 
 
 def utc_now() -> datetime:
@@ -388,6 +392,81 @@ class UserStore:
             raise InvalidInput(f"there is no line {line_id}", "nothing is remembered yet")
         return found
 
+    # Moving in and out ------------------------------------------------------------------------------------------
+
+    def archive(self, when: datetime) -> str:
+        """Everything about the memory as one JSON text (`store.archive`)."""
+        memory = self.read()
+        lines = [(line, self.why(line.id).turns) for line in memory.lines]
+        return archive_text(self.user, when, memory.text, lines, self.waiting())
+
+    def export_to(self, path: Path, form: ExportForm, write: Callable[[Path, str], None]) -> None:
+        """Let `write` put the export into `path`, and remember it: `forget` writes it anew. Raises as `write`."""
+        write(path, self._export(form))
+        with self._folder.journal().change():
+            self._folder.journal().note_export(str(path.absolute()), form, self._folder.now())
+
+    def _export(self, form: str) -> str:
+        return self.archive(self._folder.now()) if form == "json" else self.text()
+
+    def take_in_turns(self, turns: Sequence[Turn]) -> dict[int, int]:
+        """Keep messages of an archive as a chat that is learned already; their ids there -> here."""
+        if not turns:
+            return {}
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            journal = protocol.journal
+            with journal.change():
+                chat_id = journal.add_chat("import", turns[0].time)
+                made = {
+                    turn.id: journal.add_turn(chat_id, turn.role, self._masking.turn(chat_id, turn.text), turn.time).id
+                    for turn in turns
+                }
+                journal.end_chat(chat_id, turns[-1].time)
+                draft = replace(self._draft("command", current, Applied(current.document, current.lines, (), ())))
+                users = [made[turn.id] for turn in turns if turn.role == "user"]
+                note = f"{len(turns)} messages taken in"
+                journal.finish(journal.prepare(replace(draft, note=note), None, users))
+        return made
+
+    def restore(self, archive: Archive, operations: Sequence[Operation]) -> Revision:
+        """Make an empty memory what the archive says, byte for byte. `operations` are its lines (see `Archive`).
+
+        Raises InvalidInput when the memory is not empty.
+        """
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            if current.lines:
+                raise InvalidInput("the memory is not empty", "import adds the lines instead")
+            with protocol.journal.view():
+                next_id = protocol.journal.memory_view().next_line_id
+            done = tuple(replace(one, line_id=next_id + place) for place, one in enumerate(operations))
+            draft = replace(self._draft("command", current, Applied(current.document, (), done, ())), note="restored")
+            revision = protocol.write(draft, parse(archive.memory), stamp=False)
+            pinned = {(line.section, line.text) for line in archive.lines if line.pinned}
+            with protocol.journal.change():
+                for one in done:
+                    if (one.section, one.text) in pinned:
+                        protocol.journal.set_pinned(one.line_id or 0, True)
+                protocol.journal.add_pending(archive.waiting, revision)
+            return revision
+
+    def take_in_chat(self, source: str, kind: str, turns: Sequence[tuple[Role, str, datetime]]) -> bool:
+        """Keep a conversation of another assistant as a chat to learn from; False when it is here already.
+
+        All of it or nothing, so an import that was stopped goes on where it was.
+        """
+        journal = self._folder.journal()
+        with journal.change():
+            if journal.is_taken_in(source):
+                return False
+            chat_id = journal.add_chat(kind, turns[0][2])
+            for role, text, time in turns:
+                journal.add_turn(chat_id, role, self._masking.turn(chat_id, text), time)
+            journal.end_chat(chat_id, turns[-1][2])
+            journal.note_import(source, chat_id, self._folder.now())
+        return True
+
     # Computed prompts ------------------------------------------------------------------------------------------
 
     def keep_computed(self, digest: str, write: Callable[[], None]) -> bool:
@@ -430,7 +509,19 @@ class UserStore:
                 for digests in buried:
                     journal.add_tombstone(self._folder.now(), digests)
             journal.compact()
-            return erase_files(self.folder, erasure, erased, remaining=self.text())
+        again = self._exports_again()
+        return erase_files(self.folder, erasure, erased, remaining=self.text(), exports=again)
+
+    def _exports_again(self) -> list[Path]:
+        """Write the exports that we made and that still are there anew, from today's memory."""
+        nothing: list[tuple[str, str]] = []
+        found: list[Path] = []
+        for name, form in self._folder.ask(lambda journal: journal.exports(), nothing):
+            path = Path(name)
+            if is_export(path):
+                rewrite(path, self._export(form))
+                found.append(path)
+        return found
 
     def forget_everything(self) -> Forgotten:
         """Remove every file of the user: memory, journal, computed prompts, typed history, keys. Cannot be undone.
