@@ -260,6 +260,20 @@ def trust_planted(
     run.output.text(markdown(found), end="")
 
 
+@trust_app.command("forgetting")
+@common
+def trust_forgetting(
+    run: Run, data: Annotated[Path, typer.Option("--data", help="Folder of the public sets.")]
+) -> None:
+    """Replay public requests to forget, without a model: what is left of it, and what else was lost."""
+    from .trust.forgetting_run import markdown, measure
+
+    found = measure(data)
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(markdown(found), end="")
+
+
 def _check_matcher(out: Output) -> None:
     from .writing.validation import agreements, disagreements, read_pairs
 

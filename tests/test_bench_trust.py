@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
+import pytest
+
+from edgemem.bench.trust import forgetting_run, secrets_run
 from edgemem.bench.trust.planted_set import planted_cases
-from edgemem.bench.trust.secret_set import secret_cases
+from edgemem.bench.trust.secret_set import SecretCase, harmless_lines, secret_cases
+from edgemem.errors import InvalidInput
 
 
 def test_each_kind_of_secret_has_twenty_cases_in_four_languages_half_of_them_frozen() -> None:
@@ -37,3 +43,49 @@ def test_every_planted_part_stands_in_its_message() -> None:
         assert case.planted, case
         assert all(part in case.text for part in case.planted), case
         assert any(case.sign.casefold() in part.casefold() for part in case.planted), case
+
+
+def test_a_leak_is_a_part_with_a_digit_or_most_of_the_words() -> None:
+    assert secrets_run.leaks("it was 4111 and so on", ["4111 1111 1111 1111"])
+    assert secrets_run.leaks("Alder Grove in Leeds", ["27 Alder Grove, Leeds"])
+    assert not secrets_run.leaks("somewhere in Leeds", ["27 Alder Grove, Leeds"])
+
+
+def test_both_gates_are_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that no rule knows is found in the journal and in the memory: the measure can fail."""
+    known = SecretCase("card", "en", "My card is 4111 1111 1111 1111", ("4111 1111 1111 1111",), frozen=True)
+    unknown = SecretCase("odd", "en", "The phrase is sesame opens 77qq", ("sesame opens 77qq",), frozen=False)
+    monkeypatch.setattr(secrets_run, "secret_cases", lambda: [known, unknown])
+    found = secrets_run.measure(None)
+    total = found["kinds"][-1]
+    assert (total["journal"], total["memory"], total["frozen"]) == (1, 1, "0 of 1")
+    assert found["missed"][0] == ["odd", "en", False]
+    assert "| odd | 1 | 1 | 1 |" in secrets_run.markdown(found)
+
+
+def test_without_public_sets_there_are_no_false_alarms_to_count(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no public sets"):
+        harmless_lines(tmp_path)
+
+
+def test_requests_to_forget_are_replayed(tmp_path: Path) -> None:
+    messages = [
+        {"role": "system", "content": "a persona"},
+        {"role": "user", "content": "I live in Bern with my two cats."},
+        {"role": "assistant", "content": "Since you enjoy raw garlic, try aioli."},
+        {"role": "user", "content": "Please forget that I enjoy raw garlic."},
+        {"role": "user", "content": "I always forget my keys."},
+    ]
+    (tmp_path / "personamem_evo").mkdir()
+    (tmp_path / "personamem_evo/persona0.json").write_text(json.dumps({"messages": messages}), "utf-8")
+    assert forgetting_run.measure(tmp_path) == {
+        "requests": 1,
+        "recognised": 1,
+        "memories_still_saying_it": 0,
+        "messages_still_saying_it": 0,
+        "requests_whose_words_stand_in_the_bytes": 0,
+        "lines_before": 2,
+        "lines_asked_for": 1,
+        "lines_lost_that_were_not_asked_for": 0,
+        "messages_and_answers_erased": 2,
+    }

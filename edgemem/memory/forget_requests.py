@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from edgemem.memory.sentences import sentences_of
 from edgemem.memory.words import all_stems, content_words, names_in
 from edgemem.values import Line, Turn
 
+_END = re.compile(r"[.!?;\n]+")
 SAME_SHARE = 0.75
 """Share of the words of a request that a line or message must have (or of a line's words, that the request has)."""
 
@@ -24,8 +26,11 @@ class ForgetRequest:
     names: frozenset[str]
 
     def means(self, text: str) -> bool:
-        """Whether `text` says what is to be forgotten."""
-        words = _bare(content_words(text))
+        """Whether a sentence of `text` says what is to be forgotten: a long text has any words somewhere."""
+        return any(self._said_in(part) for part in _END.split(text))
+
+    def _said_in(self, sentence: str) -> bool:
+        words = _bare(content_words(sentence))
         shared = len(words & self.about)
         return bool(shared) and (shared >= SAME_SHARE * len(self.about) or shared >= max(2, SAME_SHARE * len(words)))
 
