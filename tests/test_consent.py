@@ -180,6 +180,25 @@ def test_a_cancelled_change_takes_its_waiting_lines_back(tmp_path: Path) -> None
         assert [one.operation.text for one in store.waiting()] == [ASTHMA]
 
 
+@pytest.mark.parametrize("step", ["staged", "prepared", "replaced", "done"])
+def test_killed_at_each_step_of_a_review_the_line_is_either_there_or_still_waits(tmp_path: Path, step: str) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(name: str) -> None:
+        if name == step:
+            raise Stop
+
+    with open_store(tmp_path, "ada") as store:
+        store.commit((), base=store.read(), cause="update", waiting=[operation(ASTHMA), operation("I am gay")])
+    with open_store(tmp_path, "ada", step=stop) as store, pytest.raises(Stop):
+        store.review([operation(ASTHMA)], base=store.read(), decided=[1, 2], refused=["I am gay"])
+    with open_store(tmp_path, "ada") as store:
+        lines, waits = [line.text for line in store.read().lines], [one.id for one in store.waiting()]
+        assert (lines, waits) == (([], [1, 2]) if step == "staged" else ([ASTHMA], []))
+        assert bool(store.buried(["I am gay"])) is (step != "staged")
+
+
 def test_an_old_journal_is_migrated_and_loses_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "users/ada"
     folder.mkdir(parents=True)

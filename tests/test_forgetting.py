@@ -206,7 +206,10 @@ def test_the_receipt_says_what_was_searched(two_days: Path) -> None:
 def test_everything(two_days: Path) -> None:
     assert "would erase all: 2 lines and 2 chats" in call("memory", "forget", "--everything", "--dry-run").out
     assert "add --yes" in call("memory", "forget", "--everything", code=2).err
-    call("memory", "forget", "--everything", "--yes")
+    file = two_days.parent / "kept.json"
+    call("memory", "export", "--json", "-o", str(file))
+    assert str(file) in call("memory", "forget", "--everything", "--yes").err
+    assert file.exists()
     assert "brandauer" not in held(two_days)
     assert [path for path in two_days.rglob("*") if path.is_file() and path.stat().st_size] == []
     assert call("memory", "show", "--json").values["lines"] == []

@@ -68,7 +68,10 @@ def forget_everything(run: Run, store: UserStore, *, yes: bool, dry_run: bool) -
         return
     run.output.note(f"to erase: all of it, {what}")
     confirm(run, "Erase everything about this user? It cannot be undone.", yes)
+    exports = store.exports()
     show_receipt(run.output, store.folder, store.forget_everything())
+    if exports:
+        run.output.warn(f"exports that you made are yours and stay: {', '.join(map(str, exports))}")
 
 
 def _day(text: str) -> date | None:

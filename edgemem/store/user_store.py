@@ -512,16 +512,18 @@ class UserStore:
         again = self._exports_again()
         return erase_files(self.folder, erasure, erased, remaining=self.text(), exports=again)
 
-    def _exports_again(self) -> list[Path]:
-        """Write the exports that we made and that still are there anew, from today's memory."""
+    def exports(self) -> dict[Path, str]:
+        """The files that we wrote for the person and that are still there and ours, each with its form."""
         nothing: list[tuple[str, str]] = []
-        found: list[Path] = []
-        for name, form in self._folder.ask(lambda journal: journal.exports(), nothing):
-            path = Path(name)
-            if is_export(path):
-                rewrite(path, self._export(form))
-                found.append(path)
-        return found
+        known = self._folder.ask(lambda journal: journal.exports(), nothing)
+        return {Path(name): form for name, form in known if is_export(Path(name))}
+
+    def _exports_again(self) -> list[Path]:
+        """Write the exports anew, from today's memory."""
+        found = self.exports()
+        for path, form in found.items():
+            rewrite(path, self._export(form))
+        return list(found)
 
     def forget_everything(self) -> Forgotten:
         """Remove every file of the user: memory, journal, computed prompts, typed history, keys. Cannot be undone.
