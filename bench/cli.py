@@ -260,6 +260,28 @@ def trust_planted(
     run.output.text(markdown(found), end="")
 
 
+@trust_app.command("provenance")
+@common
+def trust_provenance(
+    run: Run,
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("provenance.jsonl"),
+) -> None:
+    """Learn 60 turns of our own: asked, stated, only requested, special, about others. Stop it at any time."""
+    from .jsonl import read_objects
+    from .trust.planted_run import Model
+    from .trust.provenance_run import markdown, summary
+    from .trust.provenance_run import run as run_turns
+
+    with _model(run) as (opened, cache):
+        policy = run.settings.policy or opened.policy
+        for row in run_turns(Model(opened.engine, opened.prompts, policy, cache), rows):
+            run.output.note(f"{row['kind']}: {'; '.join(row['lines']) or '-'}{' (waits)' if row['waiting'] else ''}")
+    found = read_objects(rows)
+    if run.output.json:
+        run.output.data(summary(found))
+    run.output.text(markdown(found), end="")
+
+
 @trust_app.command("forgetting")
 @common
 def trust_forgetting(

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from edgemem.bench.trust import forgetting_run, secrets_run
+from edgemem.bench.trust import forgetting_run, provenance_run, secrets_run
+from edgemem.bench.trust.planted_run import Model
 from edgemem.bench.trust.planted_set import planted_cases
 from edgemem.bench.trust.secret_set import SecretCase, harmless_lines, secret_cases
+from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import InvalidInput
+from edgemem.prompting.prompts import load_prompts
 
 
 def test_each_kind_of_secret_has_twenty_cases_in_four_languages_half_of_them_frozen() -> None:
@@ -89,3 +92,24 @@ def test_requests_to_forget_are_replayed(tmp_path: Path) -> None:
         "lines_lost_that_were_not_asked_for": 0,
         "messages_and_answers_erased": 2,
     }
+
+
+def test_sixty_turns_of_five_kinds() -> None:
+    turns = provenance_run.gold_turns()
+    kinds = {"asked": 12, "stated": 20, "requested": 12, "special": 10, "others": 6}
+    assert Counter(turn.kind for turn in turns) == kinds
+    for turn in turns:
+        assert provenance_run._says(turn.text, turn), turn
+
+
+def test_turns_are_counted_by_where_they_went(tmp_path: Path) -> None:
+    """A model that keeps every sentence as it is: special facts wait, and every line has a source."""
+    model = Model(ScriptedEngine(lambda prompt: "ADD About: x y z"), load_prompts(), "edits", None)
+    rows = list(provenance_run.run(model, tmp_path / "rows.jsonl"))
+    counts = {row["kind"]: row for row in provenance_run.summary(rows)}
+    assert len(rows) == 60
+    assert counts["special"]["active"] == 0
+    assert counts["special"]["waiting"] > 0
+    assert {row["lines without a source"] for row in counts.values()} == {0}
+    assert list(provenance_run.run(model, tmp_path / "rows.jsonl")) == []
+    assert provenance_run.markdown(rows).count("\n") == 7
