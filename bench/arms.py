@@ -6,7 +6,9 @@ recent        the end of the history, as many tokens as the memory has
 none          the shipped system message, nothing known
 swap          the shipped system message with another person's memory
 oracle        the gold evidence
-rag_bm25      the parts of the history that match the question best, as many tokens as the memory has
+rag_bm25      the parts of the history that match the question best by their words, as many tokens as the memory has
+rag_dense     the same by their meaning, as an encoder of sentences sees it
+mem0          the shipped system message with what mem0 finds for the question, as many tokens as the memory has
 
 An arm that cannot answer a case says why (`CannotRun`); none cuts a history to make it fit.
 """
@@ -16,22 +18,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts, day, quoted
 from edgemem.values import Message
 
 from .bm25 import ranked
+from .encoder import nearest
 from .values import START, CannotRun, Case, Session, Turns
 
 if TYPE_CHECKING:
     from edgemem.engines.base import Engine
 
-ARMS = ("memory", "full_history", "recent", "none", "swap", "oracle", "rag_bm25")
-WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25")
+ARMS = ("memory", "full_history", "recent", "none", "swap", "oracle", "rag_bm25", "rag_dense", "mem0")
+BY_DEFAULT = tuple(arm for arm in ARMS if arm != "mem0")
+"""`mem0` wants an environment of its own and minutes for a session: by name only."""
+WITH_MEMORY = ("memory", "recent", "swap", "rag_bm25", "rag_dense", "mem0")
 """Arms that need the memory, if only its size."""
-PER_QUESTION = ("oracle", "rag_bm25")
+PER_QUESTION = ("oracle", "rag_bm25", "rag_dense", "mem0")
 """Arms whose prompt differs from question to question, so that nothing of it can be reused."""
+
+SEARCHING = ("rag_bm25", "rag_dense", "mem0")
+"""Arms that look for text before the model can begin: `search_s`, apart from the model's own seconds."""
 
 FULL_HISTORY = (
     "You are a helpful personal assistant. Above all, answer the user's question from the earlier chats in this "
@@ -57,12 +66,15 @@ class Known:
 
 @dataclass(frozen=True)
 class Sources:
-    """What an arm may draw on, beside the case: its memory, and another person's."""
+    """What an arm may draw on, beside the case: its memory, another person's, the encoder's folder, what a
+    peer finds for the question."""
 
     engine: Engine
     prompts: Prompts
     memory: Known = Known()
     other: Known | None = None
+    encoder: Path | None = None
+    peer: Known = Known()
 
 
 def before_question(arm: str, case: Case, sources: Sources) -> list[Message]:
@@ -74,6 +86,8 @@ def _opening(arm: str, case: Case, sources: Sources) -> list[Message]:
     now = case.sessions[-1].time if case.sessions else START
     if arm == "memory":
         return [sources.prompts.chat_system(sources.memory.view or EMPTY_VIEW, now)]
+    if arm == "mem0":
+        return [sources.prompts.chat_system(sources.peer.view or EMPTY_VIEW, now)]
     if arm == "none":
         return [sources.prompts.chat_system(EMPTY_VIEW, now)]
     if arm == "swap":
@@ -93,8 +107,8 @@ def _chosen_text(arm: str, case: Case, sources: Sources) -> str:
         return "\n".join(case.evidence)
     if arm == "recent":
         return _last(transcript(case.sessions), sources.memory.tokens, sources.engine)
-    if arm == "rag_bm25":
-        return _best(case, sources)
+    if arm in ("rag_bm25", "rag_dense"):
+        return _best(arm, case, sources)
     raise CannotRun(f"there is no arm {arm}")
 
 
@@ -119,18 +133,22 @@ def _last(text: str, tokens: int, engine: Engine) -> str:
     return engine.detokenize(engine.tokenize(text)[-tokens:]) if tokens else ""
 
 
-def _best(case: Case, sources: Sources) -> str:
+def _best(arm: str, case: Case, sources: Sources) -> str:
     """The best parts up to the memory's size, the last one cut to it, in the order of the history."""
     parts = exchanges(case.sessions)
     taken: dict[int, str] = {}
     room = sources.memory.tokens
-    for place in ranked(parts, case.question) if room and parts else ():
+    for place in _order(arm, parts, case.question, sources.encoder) if room and parts else ():
         ids = sources.engine.tokenize(parts[place])[:room]
         taken[place] = sources.engine.detokenize(ids)
         room -= len(ids)
         if not room:
             break
     return "\n\n".join(taken[place] for place in sorted(taken))
+
+
+def _order(arm: str, parts: Sequence[str], question: str, encoder: Path | None) -> list[int]:
+    return ranked(parts, question) if arm == "rag_bm25" else nearest(parts, question, encoder)
 
 
 def exchanges(sessions: Sequence[Session]) -> list[str]:

@@ -11,6 +11,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .values import Case
 
@@ -72,10 +73,27 @@ def _letters(text: str) -> list[str]:
     return named or ([first[1]] if first else [])
 
 
-def likeliest(scores: Sequence[float], lengths: Sequence[int], *, per_token: bool) -> int:
-    """The option with the highest log-probability, per token where options are texts of different length."""
-    values = [score / max(1, length) if per_token else score for score, length in zip(scores, lengths, strict=True)]
-    return max(range(len(values)), key=lambda index: (values[index], -index))
+def rotated(case: Case, by: int) -> Case:
+    """The same question with each option `by` places further down, the last ones first."""
+    size = len(case.options)
+    moved = tuple(case.options[(place - by) % size] for place in range(size))
+    leak = None if case.leak is None else (case.leak + by) % size
+    return replace(case, options=moved, gold=(case.gold + by) % size, leak=leak)
+
+
+def orders(case: Case, most: int) -> list[int]:
+    """By how many places the options are moved: in how many orders their letters are compared. 0: as they are shown.
+
+    All orders, or `most` of them evenly spaced (0: no limit). Whole texts have no letter, so one order is enough.
+    """
+    size = 1 if case.form == "texts" else len(case.options)
+    number = min(size, most) if most else size
+    return [round(turn * size / number) for turn in range(number)]
+
+
+def likeliest(scores: Sequence[float]) -> int:
+    """The option with the highest log-probability, the first of several."""
+    return max(range(len(scores)), key=lambda index: (scores[index], -index))
 
 
 def f1(answer: str, reply: str) -> float:

@@ -21,7 +21,9 @@ from .arms import Known
 from .chains import Chains
 from .jsonl import Row, append_object, read_objects
 from .learning import journal
+from .retention import retained
 from .rows import Setup
+from .usage import measured
 from .values import History, Session
 
 USER = "bench"
@@ -66,7 +68,8 @@ class Memories:
         if not learned:
             return Known()
         row = self._written[(task, f"{key(history)}#{learned}")]
-        return Known(row["view"], row["memory_tokens"])
+        other = self._setup.writer  # which may count otherwise than the model that reads
+        return Known(row["view"], self._setup.engine.count(row["view"]) if other else row["memory_tokens"])
 
     def learn(self, task: str, history: History, learned: int) -> Iterator[tuple[int, Row]]:
         """Learn what is missing of the first `learned` sessions. Yields the number and the cost of each one, also of
@@ -81,7 +84,8 @@ class Memories:
                 self._written[(task, place.id)] = row
                 self._chains.done(place, continued=True)
             found = self._written[(task, place.id)]
-            yield number, {name: value for name, value in found.items() if name not in ("run", "task", "place", "view")}
+            cost = {name: value for name, value in found.items() if name not in ("run", "task", "place", "view")}
+            yield number, cost | retained(history, number, found["view"])
 
 
 def key(history: History) -> str:
@@ -92,14 +96,14 @@ def key(history: History) -> str:
 def _learned(setup: Setup, session: Session, home: Path) -> dict[str, Any]:
     with open_store(home, USER) as store:
         policy = open_policy(setup.policy, thresholds=setup.thresholds)
-        assistant = Assistant(
-            USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache, review="off"
-        )
+        model, budget = setup.writing, setup.budget_tokens
+        assistant = Assistant(USER, model.engine, store, policy, model.prompts, budget, cache=setup.cache, review="off")
         journal(assistant, session.turns, session.time)
-        report = assistant.remember()
+        with measured() as used:
+            report = assistant.remember()
         view = prompt_view(store.read().lines)
     tokens = sum(setup.engine.count(text) for _, text in session.turns)
-    return {"view": view, "session_tokens": tokens} | _cost(report)
+    return {"view": view, "session_tokens": tokens} | _cost(report) | used
 
 
 def _cost(report: UpdateReport) -> dict[str, Any]:

@@ -15,10 +15,13 @@ COLOURS = {
     "swap": "#9ca3af",
     "oracle": "#059669",
     "rag_bm25": "#7c3aed",
+    "rag_dense": "#db2777",
+    "mem0": "#65a30d",
 }
 OTHER = "#0891b2"
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 640, 64, 150, 34, 44
-HEIGHT, BAR = 320, 24
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 640, 64, 150, 54, 44
+HEIGHT, BAR, BARS_TOP = 330, 24, 34
+LONGEST_NAME = 19
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,16 @@ def bars(title: str, items: Sequence[tuple[str, float, float | None, float | Non
     scale = (WIDTH - left - 90) / top
     parts = [_text(8, 20, title, "title")]
     for number, (name, value, low, high) in enumerate(items):
-        y = TOP + number * (BAR + 8)
+        y = BARS_TOP + number * (BAR + 8)
         end = left + max(0.0, value) * scale
-        parts.append(_text(left - 8, y + 16, name, "end"))
+        parts.append(_text(left - 8, y + 16, shortened(name), "end"))
         parts.append(f'<rect x="{left}" y="{y}" width="{end - left:.1f}" height="{BAR}" fill="{colour(name)}"/>')
         last = end
         if low is not None and high is not None:
             middle, last = y + BAR / 2, left + high * scale
             parts.append(_line(left + low * scale, middle, last, middle, "error"))
         parts.append(_text(max(end, last) + 6, y + 16, f"{_number(value)}{unit}"))
-    return _svg(title, parts, TOP + len(items) * (BAR + 8) + 8)
+    return _svg(title, parts, BARS_TOP + len(items) * (BAR + 8) + 8)
 
 
 def chart(title: str, x_title: str, y_title: str, series: Sequence[Series], *, joined: bool = False) -> str:
@@ -63,7 +66,7 @@ def chart(title: str, x_title: str, y_title: str, series: Sequence[Series], *, j
     base = HEIGHT - BOTTOM
     parts = [_text(8, 20, title, "title"), *_axes(x_ticks, y_ticks, x_scale, y_scale)]
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_title, "middle"))
-    parts.append(_text(8, TOP - 2, y_title, "small"))
+    parts.append(_text(8, TOP - 15, y_title, "small"))
     for number, one in enumerate(series):
         ink = colour(one.name)
         placed = [(LEFT + x * x_scale, base - y * y_scale, low, high) for x, y, low, high in one.points]
@@ -76,8 +79,17 @@ def chart(title: str, x_title: str, y_title: str, series: Sequence[Series], *, j
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2 if joined else 5}" fill="{ink}"/>')
         key = TOP + 14 + number * 20
         parts.append(f'<rect x="{WIDTH - RIGHT + 14}" y="{key - 10}" width="12" height="12" fill="{ink}"/>')
-        parts.append(_text(WIDTH - RIGHT + 32, key, one.name))
+        parts.append(_text(WIDTH - RIGHT + 32, key, shortened(one.name)))
     return _svg(title, parts, HEIGHT)
+
+
+def shortened(name: str) -> str:
+    """A name that fits beside a plot: of a long one its arm and its last word, which tells variants apart."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    first, _, rest = name.partition(" ")
+    last = rest.rpartition(" ")[2].strip("()")
+    return f"{first} {last}"[:LONGEST_NAME]
 
 
 def ticks(top: float) -> list[float]:
@@ -114,6 +126,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 
 def _number(value: float) -> str:
+    if value >= 1_000_000:
+        return f"{value / 1_000_000:g}M"
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"

@@ -9,7 +9,9 @@ from typing import Any
 from .intervals import Mean
 from .page import Block, html, markdown
 from .plots import Series, bars, chart
+from .retention import OUTCOMES
 from .summary import SCORES, SHOWN, TITLES, Arm, Group, groups
+from .tables import of
 
 Row = Mapping[str, Any]
 TITLE = "edgemem: does the memory know the user, and what does that cost"
@@ -21,6 +23,11 @@ READING = (
     "arm about a history; warm: a later one, whose prompt is partly read already. Times are wall clock here. "
     "Leaks, where the user asked not to keep something: how often it is told all the same; what should have stayed is "
     "in the categories named `probe`."
+)
+NOT_MEASURED = "not measured"
+LOSSES = (
+    "Where the set tells what a right answer rests on, the matcher of `bench write` looks for it in the memory. Wrong "
+    "although it is there: lost in reading. Not there: lost in writing."
 )
 MINIATURE = (
     "Miniature data of our own text: it shows that everything works and what it costs, and is far too small to say how "
@@ -94,19 +101,23 @@ def _group(group: Group) -> list[Block]:
     if run["miniature"]:
         parts.append(Block.text(MINIATURE))
     parts += [_scores(group), *_differences(group), *_categories(group)]
-    parts += [Block.heading(3, "What a question costs"), _costs(group), *_learned(group), _break_even(group)]
+    parts += [*_losses(group), Block.heading(3, "What a question costs"), _costs(group), _resources(group)]
+    parts += [*_learned(group), _break_even(group), *_drift(group)]
     return [*parts, *_plots(group)]
 
 
 def _scores(group: Group) -> Block:
     shown = [score for score in SHOWN if any(arm.scores[score].of for arm in group.arms)]
-    head = ["arm", "answered", *(TITLES[score] for score in shown), "not answered because"]
+    head = ["arm", "answered", *(TITLES[score] for score in shown), "likeliest letter as shown"]
+    if why := any(arm.problems for arm in group.arms):
+        head.append("not answered because")
     body = [
         [
             arm.name,
             f"{arm.answered} of {arm.asked}",
             *(_percent(arm.scores[score]) for score in shown),
-            "; ".join(f"{problem} ({count})" for problem, count in arm.problems.items()),
+            ", ".join(f"{letter} {100 * share:.0f} %" for letter, share in arm.letters.items()),
+            *(["; ".join(f"{problem} ({count})" for problem, count in arm.problems.items())] if why else []),
         ]
         for arm in group.arms
     ]
@@ -141,6 +152,7 @@ _COSTS = (
     ("input_tokens", "input tokens", 0),
     ("cached_tokens", "of which cached", 0),
     ("output_tokens", "output tokens", 1),
+    ("search_s", "search (s)", 2),
     ("cold_first_token_s", "first token, cold (s)", 2),
     ("warm_first_token_s", "first token, warm (s)", 2),
     ("cold_total_s", "total, cold (s)", 2),
@@ -150,14 +162,62 @@ _COSTS = (
 
 def _costs(group: Group) -> Block:
     full = next((arm.cost["input_tokens"] for arm in group.arms if arm.name == "full_history"), None)
-    head = ["arm", *(title for _, title, _ in _COSTS), "times fewer than full history", "peak RSS (MiB)"]
+    head = ["arm", *(title for _, title, _ in _COSTS), "times fewer than full history"]
     body = []
-    for arm in group.arms:
-        peak, tokens = arm.cost["peak_rss"], arm.cost["input_tokens"]
+    for arm in (arm for arm in group.arms if arm.cost["input_tokens"] is not None):
+        tokens = arm.cost["input_tokens"]
         share = f"{full / tokens:.1f}" if full and tokens else ""
         cells = [_plain(arm.cost[name], digits) for name, _, digits in _COSTS]
-        body.append([arm.name, *cells, share, _plain(peak and peak / 2**20, 0) or "not measured"])
+        body.append([arm.name, *cells, share])
     return Block.table(head, body)
+
+
+_PEAKS = (
+    ("rss_peak", "peak RSS (MiB)"),
+    ("rss_anon_peak", "anonymous (MiB)"),
+    ("rss_file_peak", "of files (MiB)"),
+    ("kv_bytes", "KV of the longest (MiB)"),
+)
+
+
+def _resources(group: Group) -> Block:
+    """Memory of the process while it answered (peaks), and energy (means). KV is part of the anonymous memory."""
+    joules = f"joules ({group.energy_source})" if group.energy_source else "joules"
+    body = []
+    for arm in (arm for arm in group.arms if arm.answered):
+        peaks = [arm.cost[name] for name, _ in _PEAKS]
+        cells = [_plain(peak and peak / 2**20, 0) or NOT_MEASURED for peak in peaks]
+        body.append([arm.name, *cells, _plain(arm.cost["joules"], 1) or NOT_MEASURED])
+    return Block.table(["arm", *(title for _, title in _PEAKS), joules], body)
+
+
+def _losses(group: Group) -> list[Block]:
+    arms = [arm for arm in group.arms if arm.losses]
+    head = [
+        "arm",
+        "in the memory, right",
+        "in it, wrong: read loss",
+        "not in it, right",
+        "not in it, wrong: write loss",
+    ]
+    body = [[arm.name, *(str(arm.losses[outcome]) for outcome in OUTCOMES)] for arm in arms]
+    return [Block.heading(3, "Written or read"), Block.text(LOSSES), Block.table(head, body)] if arms else []
+
+
+def _drift(group: Group) -> list[Block]:
+    body = [
+        [
+            f"{one['arm']}, {'cold' if one['cold'] else 'warm'}",
+            f"{one['questions']} in {one['minutes']:.1f} min",
+            f"{1000 * one['first_s_per_token']:.2f}",
+            f"{1000 * one['last_s_per_token']:.2f}",
+            f"{one['ratio']:.2f}",
+        ]
+        for one in group.drift
+        if one["ratio"]
+    ]
+    head = ["arm", "questions", "ms per token read, first third", "last third", "ratio"]
+    return [Block.heading(3, "Sustained run"), Block.table(head, body)] if body else []
 
 
 def _learned(group: Group) -> list[Block]:
@@ -170,11 +230,13 @@ def _learned(group: Group) -> list[Block]:
             f"{one.seconds_per_history:.1f}",
             f"{one.tokens_per_history:,.0f}",
             f"{one.curve[-1]['memory_tokens']:.0f}",
+            of(*one.facts_kept) if one.facts_kept else "no gold facts",
+            _plain(one.joules_per_session, 1) or NOT_MEASURED,
         ]
         for one in group.learning
     ]
     head = ["writer", "sessions", "tokens per session", "s per session", "s per history"]
-    head += ["tokens computed per history", "memory tokens at the end"]
+    head += ["tokens computed per history", "memory tokens at the end", "facts kept at the end", "joules per session"]
     return [Block.heading(3, "What the memory costs"), Block.table(head, body)] if body else []
 
 

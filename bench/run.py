@@ -13,22 +13,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from edgemem.errors import ContextExceeded, InvalidInput
 from edgemem.values import GREEDY, Message, Stats
 
-from .arms import ARMS, PER_QUESTION, WITH_MEMORY, Known, Sources, before_question, transcript
-from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens
+from .arms import ARMS, PER_QUESTION, SEARCHING, WITH_MEMORY, Known, Sources, before_question, transcript
+from .asking import chosen, f1, likeliest, option_texts, question_text, reply_tokens, rotated
 from .estimate import Estimate
 from .jsonl import Row, append_object, check_writable
 from .memories import Memories, key
-from .rows import Setup, key_of, question_head, read_rows, session_head
-from .usage import machine, memory_use, reset_peak
+from .peers.mem0.client import Mem0
+from .retention import holds
+from .rows import Setup, key_of, orders_of, question_head, read_rows, session_head
+from .usage import machine, measured
 from .values import CannotRun, Case, History
 
 if TYPE_CHECKING:
-    from edgemem.engines.base import Session
+    from edgemem.engines.base import Engine, Session
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,22 @@ class Run:
         found = read_rows([rows])
         self._there = {key_of(row) for row in found}
         self._memories = Memories(setup, rows)
+        self._mem0 = Mem0(setup.mem0, setup.engine, rows) if setup.mem0 and "mem0" in arms else None
         self._machine = machine()
+        self._id, self._started = token_hex(4), time.perf_counter()
         self.estimate = Estimate(row for row in found if row["model_digest"] == setup.engine.info.digest)
         self.done = 0
         self.total = self._plan()
 
     def steps(self) -> Iterator[Step]:
         """Do it. May be given up at any time; a new run goes on where this one stopped."""
+        try:
+            yield from self._steps()
+        finally:
+            if self._mem0:
+                self._mem0.close()
+
+    def _steps(self) -> Iterator[Step]:
         for (_, _, learned), group in groupby(self._cases, lambda case: (case.task, case.history.id, case.learned)):
             cases = list(group)
             for arm in self._arms:
@@ -73,19 +85,25 @@ class Run:
                     yield from self._ask(arm, todo)
 
     def _plan(self) -> int:
-        sessions: dict[str, tuple[int, int]] = {}
+        sessions: dict[tuple[str, str], tuple[int, int]] = {}
         for case in self._cases:
             for arm in self._arms:
                 if self._has(case, arm):
                     continue
                 self.estimate.expect("question", arm)
                 for history, learned in self._histories(arm, case):
-                    name = f"{case.task} {key(history)}"
-                    most = max(learned, sessions.get(name, (0, 0))[0])
-                    sessions[name] = (most, self._memories.missing(case.task, history, most))
-        for _, missing in sessions.values():
-            self.estimate.expect("session", "memory", missing)
+                    for writer, memories in self._writers(arm):
+                        name = (f"{case.task} {key(history)}", writer)
+                        most = max(learned, sessions.get(name, (0, 0))[0])
+                        sessions[name] = (most, memories.missing(case.task, history, most))
+        for (_, writer), (_, missing) in sessions.items():
+            self.estimate.expect("session", writer, missing)
         return self.estimate.expected
+
+    def _writers(self, arm: str) -> list[tuple[str, Memories | Mem0]]:
+        """Who has to learn the history for an arm. (`mem0` needs the memory, too: for its size.)"""
+        found: list[tuple[str, Memories | Mem0]] = [("memory", self._memories)]
+        return [*found, ("mem0", self._mem0)] if arm == "mem0" and self._mem0 else found
 
     def _histories(self, arm: str, case: Case) -> list[tuple[History, int]]:
         """Whose memory an arm needs, and after how many sessions."""
@@ -109,10 +127,11 @@ class Run:
 
     def _learn(self, arm: str, case: Case, learned: int) -> Iterator[Step]:
         for history, sessions in self._histories(arm, case):
-            for number, cost in self._memories.learn(case.task, history, sessions):
-                head = session_head(self._setup, case.task, key(history), history.persona, number)
-                if key_of(head) not in self._there:
-                    yield self._add(head | cost)
+            for writer, memories in self._writers(arm):
+                for number, cost in memories.learn(case.task, history, sessions):
+                    head = session_head(self._setup, case.task, key(history), history.persona, number, writer)
+                    if key_of(head) not in self._there:
+                        yield self._add(head | cost)
 
     def _ask(self, arm: str, cases: Sequence[Case]) -> Iterator[Step]:
         session = self._setup.engine.open()
@@ -126,25 +145,37 @@ class Run:
             session.close()
 
     def _answered(self, session: Session, arm: str, case: Case) -> Row:
-        sources = self._sources(arm, case)
-        sizes = {
-            "history_tokens": self._setup.engine.count(transcript(case.sessions)),
-            "memory_tokens": sources.memory.tokens if arm in WITH_MEMORY else None,
-        }
+        sizes: Row = {"history_tokens": self._setup.engine.count(transcript(case.sessions)), "memory_tokens": None}
         try:
-            return sizes | answer(session, arm, case, sources)
+            started = time.perf_counter()
+            sources = self._sources(arm, case)
+            found_s = time.perf_counter() - started
+            sizes["memory_tokens"] = sources.memory.tokens if arm in WITH_MEMORY else None
+            row = sizes | answer(session, arm, case, sources, orders_of(self._setup, case, arm))
         except CannotRun as problem:
             return sizes | {"status": "cannot run", "reason": str(problem)}
+        if arm in SEARCHING and "search_s" in row:
+            row["search_s"] = round(row["search_s"] + found_s, 4)
+        seen = {"memory": sources.memory.view, "mem0": sources.peer.view}
+        return row | holds(case, seen[arm]) if arm in seen else row
 
     def _sources(self, arm: str, case: Case) -> Sources:
         setup, other = self._setup, self._other(case) if arm == "swap" else None
         needs = arm in WITH_MEMORY and arm != "swap"
         memory = self._memories.known(case.task, case.history, case.learned) if needs else Known()
         swapped = self._memories.known(case.task, *other) if other else None
-        return Sources(setup.engine, setup.prompts, memory, swapped)
+        peer = self._found(case, memory.tokens) if arm == "mem0" else Known()
+        return Sources(setup.engine, setup.prompts, memory, swapped, setup.encoder, peer)
+
+    def _found(self, case: Case, room: int) -> Known:
+        """What mem0 finds for the question. Raises CannotRun."""
+        if self._mem0 is None:
+            raise CannotRun("nothing is said of where mem0 runs")
+        return self._mem0.found(case.task, case.history, case.learned, case.question, room)
 
     def _add(self, row: Row) -> Step:
         row |= {"machine": self._machine, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        row |= {"run": self._id, "elapsed_s": round(time.perf_counter() - self._started, 1)}
         append_object(self._rows, row)
         self._there.add(key_of(row))
         self.estimate.note(row)
@@ -152,43 +183,68 @@ class Run:
         return Step(row, self.done, max(self.total, self.done), self.estimate.left_s)
 
 
-def answer(session: Session, arm: str, case: Case, sources: Sources) -> Row:
-    """Ask one question. Raises CannotRun; a prompt that does not fit the context is a row that says so."""
+def answer(session: Session, arm: str, case: Case, sources: Sources, turns: Sequence[int] = (0,)) -> Row:
+    """Ask one question; `turns` are the orders that its options' letters are compared in, after the reply.
+
+    Raises CannotRun; a prompt that does not fit the context is a row that says so.
+    """
     engine = sources.engine
+    started = time.perf_counter()
     before = before_question(arm, case, sources)
+    search_s = time.perf_counter() - started
     ids = engine.render([*before, Message("user", question_text(case))])
     room = reply_tokens(case)
     if len(ids) + room > engine.info.context_tokens:
         return {"status": "does not fit", "prompt_tokens": len(ids)}
-    reset_peak()
-    started = time.perf_counter()
-    try:
-        cached = _feed(session, ids, _shared(engine, before) if arm not in PER_QUESTION else 0)
-        reply, stats, first_s = _reply(session, room, started)
-    except ContextExceeded:
-        return {"status": "does not fit", "prompt_tokens": len(ids)}
-    total_s = time.perf_counter() - started
-    session.feed(ids)
+    shared = _shared(engine, before) if arm not in PER_QUESTION else 0
+    with measured() as used:
+        started = time.perf_counter()
+        try:
+            cached = _feed(session, ids, shared)
+            reply, stats, first_s = _reply(session, room, started)
+        except ContextExceeded:
+            return {"status": "does not fit", "prompt_tokens": len(ids)}
+        total_s = time.perf_counter() - started
     return {
         "status": "ok",
         "reply": reply,
         "prompt_tokens": len(ids),
         "cached_tokens": cached,
         "output_tokens": stats.output_tokens,
+        "search_s": round(search_s, 4) if arm in SEARCHING else None,
         "first_token_s": round(first_s, 4),
         "total_s": round(total_s, 4),
         "stop_reason": stats.stop_reason,
-        **memory_use(),
-        **scores(case, reply, _option_scores(session, case, sources)),
+        "kv_bytes": _kv_bytes(engine, len(ids) + stats.output_tokens),
+        **used,
+        **scores(case, reply, _option_scores(session, case, sources.engine, before, turns)),
     }
 
 
-def _option_scores(session: Session, case: Case, sources: Sources) -> tuple[list[float], list[int]]:
-    options = [sources.engine.tokenize(text) for text in option_texts(case)]
-    return session.score(options), [len(option) for option in options]
+def _kv_bytes(engine: Engine, tokens: int) -> int | None:
+    """What so many tokens take in the KV cache; None where the engine does not tell."""
+    per_token = int(engine.info.details.get("kv_bytes_per_token", "0"))
+    return tokens * per_token or None
 
 
-def _shared(engine: Any, before: Sequence[Message]) -> int:
+def _option_scores(
+    session: Session, case: Case, engine: Engine, before: Sequence[Message], turns: Sequence[int]
+) -> list[list[float]]:
+    """For each order of the options their log-probabilities, per token where they are whole texts; the options stand
+    as in `case`, so that those of several orders can be added."""
+    looks = []
+    for by in turns:
+        turned = rotated(case, by)
+        session.feed(engine.render([*before, Message("user", question_text(turned))]))
+        options = [engine.tokenize(text) for text in option_texts(turned)]
+        found = session.score(options)
+        if case.form == "texts":
+            found = [score / max(1, len(option)) for score, option in zip(found, options, strict=True)]
+        looks.append([found[(place + by) % len(found)] for place in range(len(found))])
+    return looks
+
+
+def _shared(engine: Engine, before: Sequence[Message]) -> int:
     """Tokens that every question after these messages begins with. They are always read by themselves, so that a
     question is computed in the same batches whether or not they were there already."""
     one, two = (engine.render([*before, Message("user", text)]) for text in ("A", "B"))
@@ -219,11 +275,12 @@ def _reply(session: Session, room: int, started: float) -> tuple[str, Stats, flo
     return "".join(parts), stats, first_s
 
 
-def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> dict[str, Any]:
-    """What a reply and the options' likelihoods are worth: `strict` and `parsed` where letters are asked for, `f1`
-    where there is a free answer, `leak` where something was not to be kept, `forced` always."""
+def scores(case: Case, reply: str, looks: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What a reply and the options' likelihoods (in one or more orders) are worth: `strict` and `parsed` where letters
+    are asked for, `f1` where there is a free answer, `leak` where something was not to be kept, `forced` always.
+    `forced_shown` is the choice in the order that was shown."""
     letter = chosen(case, reply)
-    forced = likeliest(*options, per_token=case.form == "texts")
+    forced = likeliest([sum(scores) / len(looks) for scores in zip(*looks, strict=True)])
     asked = case.form != "texts"
     return {
         "options": len(case.options),
@@ -234,6 +291,7 @@ def scores(case: Case, reply: str, options: tuple[list[float], list[int]]) -> di
         "leak": letter == case.leak if case.leak is not None else None,
         "forced_leak": forced == case.leak if case.leak is not None else None,
         "forced_choice": forced,
+        "forced_shown": likeliest(looks[0]),
         "forced": forced == case.gold,
         "f1": round(f1(case.answer, reply), 4) if case.answer is not None else None,
     }

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from .arms import ARMS
+from .asking import LETTERS
+from .drift import drift
 from .intervals import Mean, difference, mean, unit
+from .retention import kept_at_end, losses
 
 Row = Mapping[str, Any]
 GROUP = ("task", "task_version", "miniature", "model", "model_digest", "context_tokens", "device", "threads")
+PEAKS = ("rss_peak", "rss_anon_peak", "rss_file_peak", "kv_bytes")
 SCORES = ("strict", "forced", "f1")
 SHOWN = ("strict", "parsed", "forced", "f1", "leak", "forced_leak")
 TITLES = {
@@ -37,6 +41,8 @@ class Arm:
     scores: dict[str, Mean]
     difference: dict[str, Mean]
     categories: dict[str, dict[str, float]]
+    losses: dict[str, int]
+    letters: dict[str, float]
     cost: dict[str, float | None]
 
 
@@ -51,6 +57,8 @@ class Learning:
     seconds_per_history: float
     tokens_per_history: float
     session_tokens: float
+    facts_kept: tuple[int, int] | None
+    joules_per_session: float | None
     curve: list[dict[str, float]]
 
 
@@ -67,6 +75,8 @@ class Group:
     arms: list[Arm]
     learning: list[Learning]
     break_even: dict[str, Any]
+    drift: list[dict[str, Any]]
+    energy_source: str
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
@@ -96,21 +106,30 @@ def _group(rows: Sequence[Row]) -> Group:
         arms=arms,
         learning=learning,
         break_even=break_even(arms, learning),
+        drift=drift(asked),
+        energy_source=", ".join(sorted({row["energy_source"] for row in ordered if row.get("energy_source")})),
     )
 
 
 def _by_arm(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by arm, in the arms' order. Where several writers or budgets made memories, each is an arm of its own."""
-    writers = {_writer(row) for row in rows if row["code_digest"]}
+    writers = {_writer(row) for row in rows if row["code_digest"] and row["policy"] != "mem0"}
+    plain = len(writers) < 2 and not any(" by " in writer for writer in writers)
     found: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (ARMS.index(row["arm"]), _writer(row))):
-        name = row["arm"] if len(writers) < 2 or not row["code_digest"] else f"{row['arm']} ({_writer(row)})"
+        name = (
+            row["arm"]
+            if plain or not row["code_digest"] or row["policy"] == "mem0"
+            else f"{row['arm']} ({_writer(row)})"
+        )
         found.setdefault(name, []).append(row)
     return found
 
 
 def _writer(row: Row) -> str:
-    return f"{row['policy']} {row['budget_tokens']} {row['prompt_digest'][:4]} {row['code_digest'][:6]}"
+    other = row.get("write_model", "") if row.get("write_model_digest", "") != row["model_digest"] else ""
+    name = f"{row['policy']} {row['budget_tokens']} {row['prompt_digest'][:4]} {row['code_digest'][:6]}"
+    return f"{name} by {other}" if other else name
 
 
 def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping[str, str]) -> Arm:
@@ -129,6 +148,8 @@ def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping
             if rows is not memory
         },
         categories=_categories(answered),
+        losses=losses(answered),
+        letters=_letters(answered),
         cost=_cost(answered)
         | {"input_tokens": _average([row["prompt_tokens"] for row in rows if "prompt_tokens" in row])},
     )
@@ -136,6 +157,12 @@ def _arm(name: str, rows: Sequence[Row], memory: Sequence[Row], persons: Mapping
 
 def _values(rows: Iterable[Row], score: str) -> dict[str, float]:
     return {row["case"]: float(row[score]) for row in rows if row.get(score) is not None}
+
+
+def _letters(rows: Iterable[Row]) -> dict[str, float]:
+    """How often each letter was the likeliest in the order shown: a model that likes a place shows here."""
+    shown = [row["forced_shown"] for row in rows if row.get("forced_shown") is not None and row["strict"] is not None]
+    return {LETTERS[place]: shown.count(place) / len(shown) for place in sorted(set(shown))}
 
 
 def _categories(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -153,17 +180,19 @@ def _cost(rows: Sequence[Row]) -> dict[str, float | None]:
         values = [of(row) for row in rows if cold is None or row["cold"] == cold]
         return _average([value for value in values if value is not None])
 
-    peaks = [row["rss_peak"] for row in rows if row.get("rss_peak")]
+    peaks = {name: [row[name] for row in rows if row.get(name)] for name in PEAKS}
     return {
         "answered_tokens": over(lambda row: row["prompt_tokens"]),
         "cached_tokens": over(lambda row: row["cached_tokens"]),
         "output_tokens": over(lambda row: row["output_tokens"]),
+        "search_s": over(lambda row: row.get("search_s")),
         "cold_first_token_s": over(lambda row: row["first_token_s"], cold=True),
         "warm_first_token_s": over(lambda row: row["first_token_s"], cold=False),
         "cold_total_s": over(lambda row: row["total_s"], cold=True),
         "warm_total_s": over(lambda row: row["total_s"], cold=False),
         "cold_computed": over(lambda row: row["prompt_tokens"] - row["cached_tokens"], cold=True),
-        "peak_rss": max(peaks, default=None),
+        **{name: max(peaks[name], default=None) for name in PEAKS},
+        "joules": over(lambda row: row.get("joules")),
         "memory_tokens": over(lambda row: row["memory_tokens"]),
     }
 
@@ -181,6 +210,8 @@ def _learning(name: str, rows: Sequence[Row]) -> Learning:
         seconds_per_history=sum(row["seconds"] for row in rows) / len(histories),
         tokens_per_history=sum(_computed(row) for row in rows) / len(histories),
         session_tokens=sum(row["session_tokens"] for row in rows) / len(rows),
+        facts_kept=kept_at_end(rows),
+        joules_per_session=_average([row["joules"] for row in rows if row.get("joules") is not None]),
         curve=[_point(number, [row for row in rows if row["session"] == number]) for number in numbers],
     )
 

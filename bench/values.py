@@ -5,11 +5,13 @@ What is gold (`gold`, `answer`, `evidence`) never reaches a model, but that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from edgemem.values import Role
+
+from .writing.values import Gold
 
 Turns = tuple[tuple[Role, str], ...]
 START = datetime(2026, 1, 5, 19, tzinfo=UTC)
@@ -18,10 +20,11 @@ START = datetime(2026, 1, 5, 19, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Session:
-    """One chat of a history."""
+    """One chat of a history. `facts`: what the set says is told in it, where it says so."""
 
     time: datetime
     turns: Turns
+    facts: tuple[Gold, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Case:
 
     `form`: "letters" shows the options and asks for a letter (`boxed`: in the wording of PersonaMem v2); "texts" asks
     freely, and the options are only compared by how likely they are. `answer` is a free answer to score by words.
-    `leak` is the option that tells what the user asked not to keep.
+    `leak` is the option that tells what the user asked not to keep. `facts` are what a memory has to say for the right
+    answer, where the set tells. (Facts only judge: they are in no digest.)
     """
 
     id: str
@@ -57,6 +61,7 @@ class Case:
     open_turns: Turns = ()
     note: str = ""
     leak: int | None = None
+    facts: tuple[Gold, ...] = field(default=(), repr=False)
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -115,12 +115,14 @@ def open_assistant(
     mask_secrets: bool = True,
     review: Review = "sensitive",
     never_keep: Sequence[str] = (),
+    tune: bool = False,
     progress: Progress | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> Assistant:
     """Open the memory of `user` and load the model (unless an `engine` is given).
 
-    `temporary` reads the memory but writes no byte anywhere. Raises the errors of the model catalogue, the engine
+    `temporary` reads the memory but writes no byte anywhere, `tune` tests at a model's first use what is fastest here
+    (`opening.open_model`). Raises the errors of the model catalogue, the engine
     and the store, each with the next step.
     """
     from edgemem.places import places
@@ -142,6 +144,7 @@ def open_assistant(
             threads=threads,
             offline=offline,
             persist=not temporary,
+            tune=tune,
             progress=progress,
         )
         engine, prompts = opened.engine, opened.prompts
@@ -520,7 +523,9 @@ class Chat:
             self._started = self.assistant.now()
         if self._session is None:
             self._session = engine.open()
-            self.assistant.kept.restore(self._session, traceless=self.temporary)
+            kept = self.assistant.kept.restore(self._session, traceless=self.temporary)
+            if not kept and self.assistant.keeps_computed and not self.temporary:
+                self.assistant.kept.refresh()  # after this reply, so that the next chat need not read it all
         message = Message("user", text)
         if self._held:
             ids = [*self._held, *engine.render_next(message)]

@@ -51,10 +51,12 @@ class KeptMemory:
 
     # --- used by a chat
 
-    def restore(self, session: Session, *, traceless: bool = False) -> None:
+    def restore(self, session: Session, *, traceless: bool = False) -> bool:
         """Give an empty session what is kept, if anything. A traceless chat does not even tell that it was of use."""
-        if session.load(self.path) and not traceless:
+        found = session.load(self.path)
+        if found and not traceless:
             note_use(self.path)
+        return found
 
     def reply_starts(self) -> None:
         """From now on nothing is computed in the background (the batch at work is finished: 128 tokens)."""

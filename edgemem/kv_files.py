@@ -23,7 +23,8 @@ _MODEL_DIGITS = 16
 
 def kv_name(info: EngineInfo, ids: Sequence[int] = ()) -> str:
     """The file of a prompt (of fixed `ids`, where it has them) for this model, template, context, KV type, version."""
-    parts = (info.template_digest, info.version, str(info.context_tokens), info.details.get("kv_type", ""))
+    details = (info.details.get(name, "") for name in ("kv_type", "flash_attention"))
+    parts = (info.template_digest, info.version, str(info.context_tokens), *details)
     key = "\0".join((*parts, ",".join(map(str, ids))))
     return f"{_model_part(info.digest or info.model)}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.kv"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from pathlib import Path
 
 FEATURES = (
@@ -84,6 +85,24 @@ def memory_bytes() -> tuple[int, int]:
 
     memory = psutil.virtual_memory()
     return int(memory.total), int(memory.available)
+
+
+def peak_memory_bytes() -> int:
+    """The most RAM this process has held at once."""
+    try:
+        # Linux: getrusage would count what the parent held when it forked.
+        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -28,6 +28,11 @@ class OpenedModel:
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
+def tunings_folder(where: Places) -> Path:
+    """Where the results of self-tests are kept."""
+    return where.cache / "tuning"
+
+
 def open_model(
     model: str,
     *,
@@ -38,10 +43,13 @@ def open_model(
     threads: int | None = None,
     offline: bool = False,
     persist: bool = True,
+    tune: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> OpenedModel:
     """Load `model`: a card's name, a `.gguf` path, `org/repo:QUANT`, or `scripted:FILE.json`. Never downloads.
 
+    With `tune` a self-test of some seconds finds out at the first use of a model what is fastest on this machine (not
+    where nothing may `persist`: then only what is known already is used).
     The file's header is bounds-checked and its sha256 compared with the card before llama.cpp sees it.
     Raises ModelMissing, ModelDamaged, ModelUnsupported, EngineFailed, InvalidInput.
     """
@@ -64,6 +72,9 @@ def open_model(
         context_tokens=wanted,
         threads=threads,
         quantized=header.file_type not in FLOAT_FILE_TYPES,
+        tunings=tunings_folder(where) if tune else None,
+        may_test=persist,
+        progress=progress,
     )
     if card is None:
         return OpenedModel(engine, load_prompts(), "edits")

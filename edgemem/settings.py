@@ -50,6 +50,7 @@ class Settings:
     policy: Policy | None = None
     budget_tokens: int = BUDGET_TOKENS
     idle_s: float = 120.0
+    tune: bool = True
     offline: bool = False
     mask_secrets: bool = True
     review: Review = "sensitive"
@@ -147,6 +148,7 @@ READERS: Mapping[str, Callable[[object], object]] = {
     # The least that still holds a few facts; the most is the paper's memory size.
     "budget_tokens": _number(64, BUDGET_TOKENS),
     "idle_s": _seconds,
+    "tune": _switch,
     "offline": _switch,
     "mask_secrets": _switch,
     "review": _choice(get_args(Review)),

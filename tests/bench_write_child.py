@@ -46,7 +46,7 @@ def setup(deadly: str = "") -> Setup:
             os.kill(os.getpid(), signal.SIGKILL)
         return f"ADD Preferences: Likes the town of {town}"
 
-    return Setup(ScriptedEngine(answer), load_prompts())
+    return Setup(ScriptedEngine(answer), load_prompts(), card_thresholds={"notes": 1.0})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What the command line's tests share: running it in a process of its own, and an engine that takes its time.
 
 `python -m` of this file is the command line with an assistant on that slow engine (EDGEMEM_TEST_ANSWERS: its JSON
-list of answers, EDGEMEM_TEST_DELAY_S: seconds per word, EDGEMEM_TEST_UPDATE_DELAY_S: per word of an update).
+list of answers, EDGEMEM_TEST_DELAY_S: seconds per word, EDGEMEM_TEST_UPDATE_DELAY_S: per sentence that an update
+looks at).
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from notes_support import NOTES
 
 from edgemem.assistant import Assistant, open_assistant
 from edgemem.cli import open as opening
@@ -83,14 +82,16 @@ def call(*arguments: str, text: str = "", code: int = 0) -> Said:
 
 
 class SlowSession(ScriptedSession):
-    """Waits before each piece, like a real model."""
+    """Waits before each piece and each look, like a real model."""
 
     def generate(self, *arguments: Any, **options: Any) -> Iterator[Piece]:
-        prompt = self._engine.detokenize(self._ids)
-        delay = "EDGEMEM_TEST_UPDATE_DELAY_S" if NOTES in prompt else "EDGEMEM_TEST_DELAY_S"
         for piece in super().generate(*arguments, **options):
-            time.sleep(float(os.environ.get(delay, "0")))
+            time.sleep(float(os.environ.get("EDGEMEM_TEST_DELAY_S", "0")))
             yield piece
+
+    def score(self, options: Sequence[Sequence[int]]) -> list[float]:
+        time.sleep(float(os.environ.get("EDGEMEM_TEST_UPDATE_DELAY_S", "0")))
+        return super().score(options)
 
     def fork(self) -> SlowSession:
         return SlowSession(self._engine, self._ids)

@@ -21,6 +21,7 @@ import pytest_socket
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SMALL_MODEL = "smollm2-135m"
+ENCODER = "minilm-l6"
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 # What .ci/run says about this run: the repository's place, and whether the installed package is meant.
@@ -52,9 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses the small model carries the mark `engine`, so that --quick leaves it out."""
+    """A test that uses the small model, or the encoder, carries the mark `engine`, so that --quick leaves it out."""
     for item in items:
-        if "smollm2_path" in getattr(item, "fixturenames", ()):
+        if {"smollm2_path", "encoder_folder"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
 
 
@@ -98,11 +99,24 @@ def source_root() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
-    """The small real model, fetched by the shipped command if it is not on this machine.
+    """The small real model."""
+    return _fetched(SMALL_MODEL)
+
+
+@pytest.fixture(scope="session")
+def encoder_folder() -> Path:
+    """The folder of the small real encoder; what runs it comes with the extra `bench`."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tokenizers")
+    return _fetched(ENCODER).parent
+
+
+def _fetched(model: str) -> Path:
+    """The model's file, fetched by the shipped command if it is not on this machine.
 
     Without it the test is skipped on a person's machine and fails where CI=true.
     """
-    for words in (("pull", SMALL_MODEL), ("path", SMALL_MODEL)):
+    for words in (("pull", model), ("path", model)):
         done = subprocess.run(
             [sys.executable, "-m", "edgemem", "model", *words],
             env=PERSONS_ENVIRONMENT,
@@ -112,6 +126,6 @@ def smollm2_path() -> Path:
             check=False,
         )
         if done.returncode:
-            problem = f"{SMALL_MODEL} is not to be had: {done.stderr.strip()[-2000:]}"
+            problem = f"{model} is not to be had: {done.stderr.strip()[-2000:]}"
             pytest.fail(problem) if os.environ.get("CI") == "true" else pytest.skip(problem)
     return Path(done.stdout.strip())

@@ -72,14 +72,19 @@ NETWORK = {
     *("smtplib", "socket", "socketserver", "ssl", "telnetlib", "urllib", "urllib.error", "urllib.request"),
     *("urllib.response", "urllib3", "websockets", "xmlrpc"),
 }
-NETWORK_HOMES = ("catalogue", "catalogue.*")
+NETWORK_HOMES = ("catalogue", "catalogue.*", "peers.loopback")  # the last one of the bench: this machine only
 PRINTING_HOMES = ("cli", "cli.*")
 PARTS = ("bench", "export")  # parts beside the runtime, which only the command line mounts
 MOUNTING_HOMES = ("cli", "cli.*")
 PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bench": {
-        "typer": ("cli",),
+        "typer": ("cli", "cli.*"),
         "bm25s": ("bm25",),
+        "onnxruntime": ("encoder",),
+        "tokenizers": ("encoder",),
+        "numpy": ("encoder",),
+        "pynvml": ("energy",),
+        "mem0": ("peers.mem0.driver",),
     },  # its commands; all else of it is library and neither prints nor asks
 }
 

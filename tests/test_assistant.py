@@ -18,7 +18,7 @@ from edgemem.assistant import Assistant, open_assistant
 from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import Cancelled, ContextExceeded, EdgememError, InvalidInput
 from edgemem.memory.lines import prompt_view
-from edgemem.policies.base import CHUNK_TOKENS
+from edgemem.policies import CHUNK_TOKENS, open_policy
 from edgemem.values import BUDGET_TOKENS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -29,9 +29,13 @@ Opener = Callable[..., Assistant]
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Opener:
-    def start(answers: object = noting, user: str = "ana", **more: object) -> Assistant:
+    def start(answers: object = noting, user: str = "ana", *, notes: bool = False, **more: object) -> Assistant:
+        """`notes`: as with a card that lets the model write the notes."""
         engine = more.pop("engine", None) or ScriptedEngine(answers)  # type: ignore[arg-type]
-        return open_assistant(user, engine=engine, data_dir=tmp_path, **more)  # type: ignore[arg-type]
+        assistant = open_assistant(user, engine=engine, data_dir=tmp_path, **more)  # type: ignore[arg-type]
+        if notes:
+            assistant.policy = open_policy("edits", thresholds={"notes": 1.0})
+        return assistant
 
     return start
 
@@ -60,7 +64,7 @@ def test_a_chat_is_learned_and_the_next_one_knows_it(opened: Opener) -> None:
         chat.close()
         assert (report.summary(), report.folded_turns) == ("memory updated (+1)", 1)
         say(assistant.open_chat(), "hello")
-        assert "[1 Preferences] Likes mountain tea" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
+        assert "[1 About] I like mountain tea" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
 
 
 def test_memory_is_frozen_while_a_chat_runs(opened: Opener) -> None:
@@ -69,7 +73,8 @@ def test_memory_is_frozen_while_a_chat_runs(opened: Opener) -> None:
         say(chat, "I like mountain tea")
         chat.remember()
         say(chat, "And now?")
-        assert "Likes mountain tea" not in assistant.engine.prompts[-1].split("Today is")[0]  # type: ignore[attr-defined]
+        assert lines(assistant) == ["I like mountain tea"]
+        assert "mountain tea" not in assistant.engine.prompts[-1].split("Today is")[0]  # type: ignore[attr-defined]
 
 
 def test_a_chat_only_grows_at_its_end(opened: Opener) -> None:
@@ -93,13 +98,15 @@ def test_an_update_leaves_the_chats_own_sequence_untouched(opened: Opener) -> No
         assert before is not None
         assert after is not None
         assert after.cached_tokens == before.prompt_tokens + before.output_tokens
-        updates = [prompt for prompt in assistant.engine.prompts if NOTES in prompt]  # type: ignore[attr-defined]
+        updates = assistant.engine.scored  # type: ignore[attr-defined]
         assert updates
+        assert all(NOTES in prompt for prompt in updates)
         assert not any("helpful personal assistant" in prompt for prompt in updates)
 
 
-def test_an_update_prompt_never_holds_what_is_asked_later(opened: Opener) -> None:
-    with opened() as assistant:
+@pytest.mark.parametrize("notes", [False, True])
+def test_an_update_prompt_never_holds_what_is_asked_later(opened: Opener, notes: bool) -> None:
+    with opened(notes=notes) as assistant:
         chat = assistant.open_chat()
         asked = [f"QUESTION-{number} I like thing{number} now" for number in range(4)]
         prompts: list[str] = assistant.engine.prompts  # type: ignore[attr-defined]
@@ -109,7 +116,7 @@ def test_an_update_prompt_never_holds_what_is_asked_later(opened: Opener) -> Non
             heard, judged = len(prompts), len(scored)
             chat.remember()
             updates = prompts[heard:] + scored[judged:]
-            assert any(f"QUESTION-{number}" in prompt for prompt in prompts[heard:])
+            assert any(f"QUESTION-{number}" in prompt for prompt in prompts[heard:]) == notes
             assert any(f"QUESTION-{number}" in prompt for prompt in scored[judged:])
             assert not any(later.split()[0] in prompt for prompt in updates for later in asked[number + 1 :])
 
@@ -127,7 +134,7 @@ def test_what_a_dead_process_left_is_learned_at_the_next_start(opened: Opener) -
     first.close()  # without learning
     with opened() as second:
         assert second.remember().summary() == "memory updated (+1)"
-        assert lines(second) == ["Likes mountain tea"]
+        assert lines(second) == ["I like mountain tea"]
 
 
 def test_an_interrupted_answer_leaves_no_turn(opened: Opener) -> None:
@@ -185,15 +192,16 @@ def test_an_update_that_does_not_fit_the_context_is_set_aside_and_learned_with_a
     with opened() as assistant:
         assert assistant.store.retry_set_aside() == 1
         assert assistant.remember().added == 1
-        assert lines(assistant) == ["Likes mountain tea"]
+        assert lines(assistant) == ["I like mountain tea"]
 
 
 def test_a_model_that_writes_chatter_loses_nothing_that_was_said(opened: Opener) -> None:
-    with opened(lambda prompt: "chatter instead of commands") as assistant:
+    with opened(lambda prompt: "chatter instead of commands", notes=True) as assistant:
         chat = assistant.open_chat()
         say(chat, "I like mountain tea")
         assert chat.remember().summary() == "memory updated (+1)"
         assert lines(assistant) == ["I like mountain tea"]
+        assert NOTES in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
 
 
 def test_a_hand_edit_wins_and_stays(opened: Opener, tmp_path: Path) -> None:
@@ -205,7 +213,7 @@ def test_a_hand_edit_wins_and_stays(opened: Opener, tmp_path: Path) -> None:
         path.write_text(path.read_text().replace("mountain tea", "green tea only"))
         say(chat, "I like long walks")
         chat.remember()
-        assert lines(assistant) == ["Likes green tea only", "Likes long walks"]
+        assert lines(assistant) == ["I like green tea only", "I like long walks"]
 
 
 def test_thinking_is_neither_shown_nor_journalled(opened: Opener) -> None:
@@ -231,7 +239,7 @@ def test_several_chats_of_one_user_are_learned_apart(opened: Opener) -> None:
         say(two, "I like long walks")
         assert one.remember().folded_turns == 1
         assert two.remember().folded_turns == 1
-        assert sorted(lines(assistant)) == ["Likes long walks", "Likes mountain tea"]
+        assert sorted(lines(assistant)) == ["I like long walks", "I like mountain tea"]
 
 
 def test_a_reply_runs_while_another_thread_learns(opened: Opener) -> None:
@@ -242,7 +250,7 @@ def test_a_reply_runs_while_another_thread_learns(opened: Opener) -> None:
         worker.start()
         assert say(two, "hello") == "Fine."
         worker.join()
-        assert lines(assistant) == ["Likes mountain tea"]
+        assert lines(assistant) == ["I like mountain tea"]
 
 
 def test_a_long_chat_drops_its_oldest_turns_in_one_block(opened: Opener) -> None:
@@ -288,7 +296,7 @@ def test_a_temporary_chat_changes_no_byte(opened: Opener, tmp_path: Path, cached
     with opened(temporary=True) as assistant:
         chat = assistant.open_chat()
         say(chat, "I like long walks now")
-        assert "Likes mountain tea" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
+        assert "[1 About] I like mountain tea" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
         chat.remember()
         chat.close()
     with opened() as assistant:
@@ -332,7 +340,7 @@ def test_rebuild_learns_everything_again_and_can_be_undone(opened: Opener) -> No
         chat.close()
         report = assistant.rebuild()
         assert report.folded_turns == 1
-        assert lines(assistant) == ["Likes mountain tea"]
+        assert lines(assistant) == ["I like mountain tea"]
 
 
 def test_a_chat_longer_than_a_chunk_is_folded_in_parts(opened: Opener) -> None:
@@ -393,8 +401,8 @@ def adversarial(prompt: str) -> str:
     return "answer " * random_.randint(1, 400)
 
 
-@pytest.mark.parametrize("policy", ["edits", "overwrite"])
-def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: str) -> None:
+@pytest.mark.parametrize(("policy", "notes"), [("edits", False), ("edits", True), ("overwrite", False)])
+def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: str, notes: bool) -> None:
     random_ = random.Random(5)
     vocabulary = [
         f"{a}{b}{c}" for a in "bdfglmprst" for b in ("an", "or", "il", "ut") for c in ("ta", "ver", "mo", "dic")
@@ -410,7 +418,7 @@ def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: s
         return {"ADD": -1.0, "NONE": -2.0, "yes": -2.0, "no": -1.0}[option] - 1.5 * random_.random()
 
     engine = ScriptedEngine(adversarial, scores=scores)
-    with opened(engine=engine, policy=policy) as assistant:
+    with opened(engine=engine, policy=policy, notes=notes) as assistant:
         sizes = []
         for _ in range(200):
             chat_id = assistant.store.start_chat("replay")
@@ -437,7 +445,7 @@ def test_a_memory_edited_over_the_budget_is_kept_and_brought_back_by_the_next_up
         say(chat, "I like long walks")
         chat.remember()
         assert assistant.memory_tokens() <= BUDGET_TOKENS
-        assert "Likes long walks" in lines(assistant)
+        assert "I like long walks" in lines(assistant)
 
 
 def test_relative_dates_become_absolute(opened: Opener) -> None:
@@ -445,7 +453,7 @@ def test_relative_dates_become_absolute(opened: Opener) -> None:
         chat = assistant.open_chat()
         say(chat, "I like the concert next Tuesday")
         chat.remember()
-        assert lines(assistant) == ["Likes the concert on 2026-11-24"]
+        assert lines(assistant) == ["I like the concert on 2026-11-24"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a\0b", "x" * 300, "", ".hidden"])

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from edgemem.assistant import open_assistant
-from edgemem.engines.scripted import ScriptedEngine
 
 from assistant_child import slowly  # isort: skip
 
@@ -38,7 +37,7 @@ def test_fifty_kills_lose_no_turn_and_learn_none_twice(tmp_path: Path) -> None:
     for number in range(KILLS):
         said += killed_at_random(tmp_path, 1000 * (number + 1), chance)
     assert len(said) >= KILLS
-    with open_assistant("ana", engine=ScriptedEngine(slowly), data_dir=tmp_path) as assistant:
+    with open_assistant("ana", engine=slowly(), data_dir=tmp_path) as assistant:
         assistant.remember()
         assert assistant.store.pending() == []
         journalled = [
@@ -51,6 +50,7 @@ def test_fifty_kills_lose_no_turn_and_learn_none_twice(tmp_path: Path) -> None:
             op.text.split()[-1] for rev in assistant.store.revisions() for op in rev.operations if op.kind == "add"
         ]
         assert set(said) <= set(journalled)
+        assert set(learned) == set(journalled)
         assert len(journalled) == len(set(journalled))
         assert len(learned) == len(set(learned))
         newest = assistant.store.revisions(1)[0]

@@ -16,7 +16,7 @@ from cli_support import answers_file, edgemem
 
 from edgemem.bench.arms import PER_QUESTION, exchanges
 from edgemem.bench.asking import chosen as chosen_option
-from edgemem.bench.asking import f1, likeliest, option_texts, question_text
+from edgemem.bench.asking import f1, likeliest, option_texts, orders, question_text, rotated
 from edgemem.bench.choosing import choose
 from edgemem.bench.report import as_markdown
 from edgemem.bench.rows import Setup, read_rows
@@ -27,7 +27,10 @@ from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import InvalidInput, StoreWriteFailed
 from edgemem.prompting.prompts import load_prompts
 
-VARYING = ("at", "seconds", "first_token_s", "total_s", "rss_peak", "rss_anon", "rss_file")
+VARYING = (
+    *("at", "run", "elapsed_s", "seconds", "search_s", "first_token_s", "total_s"),
+    *("rss_peak", "rss_anon_peak", "rss_file_peak", "joules"),
+)
 LABEL = "LABEL-NEVER-SHOWN"
 
 
@@ -41,7 +44,8 @@ def questions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def perfect(cases: list[Case]) -> Setup:
     """An engine that knows every answer, and finds the right option likeliest."""
-    right = {question_text(case): option_texts(case)[case.gold] for case in cases}
+    turned = [rotated(case, by) for case in cases for by in orders(case, 0)]
+    right = {question_text(case): option_texts(case)[case.gold] for case in turned}
 
     def answer(prompt: str) -> str:
         found = [text for question, text in right.items() if prompt.endswith(f"{question}<|end|><|assistant|>")]
@@ -137,6 +141,7 @@ def test_bm25_takes_the_parts_that_match_up_to_the_size_of_the_memory(tmp_path: 
     assert "drawing course in Florence" in engine.prompts[-1]
     assert row["prompt_tokens"] < 300
     assert row["memory_tokens"] > 0
+    assert row["search_s"] > 0
 
 
 def test_exchanges_begin_with_the_user() -> None:
@@ -178,7 +183,7 @@ def stable(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-@pytest.mark.parametrize("calls", [3, 20, 50])
+@pytest.mark.parametrize("calls", [3, 20, 85, 200])  # in an update, a question, an update for `swap`, a question
 def test_a_killed_run_ends_with_the_same_ids_and_scores(tmp_path: Path, calls: int) -> None:
     whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
     ask(setup(), chosen(), whole)
@@ -238,10 +243,60 @@ def test_the_last_box_after_thinking_counts(reply: str, place: int | None) -> No
     assert chosen_option(replace(LETTER, form="boxed"), reply) == place
 
 
-def test_long_options_are_compared_per_token() -> None:
-    assert likeliest([-4.0, -9.0], [1, 9], per_token=False) == 0
-    assert likeliest([-4.0, -9.0], [1, 9], per_token=True) == 1
-    assert likeliest([-1.0, -1.0], [1, 1], per_token=False) == 0
+def test_the_likeliest_option_is_the_first_of_equals() -> None:
+    assert [likeliest(scores) for scores in ([-4.0, -9.0], [-4.0, -1.0], [-1.0, -1.0])] == [0, 1, 0]
+
+
+def test_long_options_are_compared_per_token(tmp_path: Path) -> None:
+    case = next(case for case in load_task("locomo", None) if case.form == "texts" and len(case.options) > 1)
+    long = replace(case, options=("a mill", "a very old and quiet mill"), gold=1)
+    engine = ScriptedEngine(lambda prompt: "?", scores=lambda prompt, option: -4.0 if option == "a mill" else -9.0)
+    row = ask(Setup(engine, load_prompts()), [long], tmp_path / "rows.jsonl", ("none",))[-1]
+    assert (row["forced"], row["rotations"]) == (True, 1)  # -2 per token against -1.5
+
+
+@pytest.mark.parametrize(("most", "found"), [(0, [0, 1, 2]), (1, [0]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2])])
+def test_options_are_shown_in_all_orders_or_as_many_as_wanted(most: int, found: list[int]) -> None:
+    assert orders(LETTER, most) == found
+    assert orders(replace(LETTER, form="texts"), most) == [0]
+
+
+def test_a_turned_question_has_the_same_options_and_the_same_right_one() -> None:
+    case = replace(LETTER, leak=0)
+    for by in range(3):
+        turned = rotated(case, by)
+        assert set(turned.options) == set(case.options)
+        assert turned.options[turned.gold] == case.options[case.gold]
+        assert turned.leak is not None
+        assert turned.options[turned.leak] == "x"
+
+
+def liking_b(case: Case, knowledge: float) -> ScriptedEngine:
+    """Finds `(b)` by far likeliest wherever it stands, and the right option a little likelier than the others."""
+
+    def score(prompt: str, option: str) -> float:
+        turned = next(rotated(case, by) for by in range(3) if question_text(rotated(case, by)) in prompt)
+        place = "abc".index(option[1])
+        return -5.0 + 4.0 * (place == 1) + knowledge * (place == turned.gold)
+
+    return ScriptedEngine(lambda prompt: "(b)", scores=score)
+
+
+def test_a_liking_for_a_place_does_not_decide_forced_choice(tmp_path: Path) -> None:
+    case = next(case for case in chosen() if case.gold == 0)
+    setup = Setup(liking_b(case, 0.1), load_prompts())
+    row = ask(setup, [case], tmp_path / "rows.jsonl", ("none",))[-1]
+    assert (row["forced"], row["forced_shown"], row["rotations"], row["strict"]) == (True, 1, 3, False)
+    shown = ask(replace(setup, rotations=1), [case], tmp_path / "rows.jsonl", ("none",))[-1]
+    assert (shown["forced"], shown["forced_choice"], shown["rotations"]) == (False, 1, 1)
+    nothing = ask(Setup(liking_b(case, 0.0), load_prompts()), [case], tmp_path / "other.jsonl", ("none",))[-1]
+    assert nothing["forced_choice"] == 0  # all alike, and not (b)
+    assert "b 100 %" in as_markdown([row])
+
+
+def test_the_dear_arm_is_looked_at_twice_and_says_so(tmp_path: Path) -> None:
+    rows = questions(ask(setup(), chosen()[:1], tmp_path / "rows.jsonl", ("full_history", "none")))
+    assert {row["arm"]: row["rotations"] for row in rows} == {"full_history": 2, "none": 3}
 
 
 @pytest.mark.parametrize(
@@ -277,6 +332,19 @@ def test_control_worlds_ask_to_keep_what_key_questions_are_about(world: str, wor
         key = before.category.endswith("key")
         assert (after.leak == before.gold and after.gold != before.gold) if key else after.gold == before.gold
         assert after.leak is not None or not key
+
+
+def test_what_is_not_to_be_used_is_right_to_hold_back_until_the_user_takes_it_back() -> None:
+    plain, held, back = (load_task(f"memoryctrl{world}", None) for world in ("", "_no_use", "_no_use_released"))
+    for before, after, released in zip(plain, held, back, strict=True):
+        early = before.category.endswith("key")  # in the miniature set these are in the first two sessions
+        assert (after.leak, after.gold == before.gold) == ((before.gold, False) if early else (None, True))
+        assert (released.leak, released.gold) == (None, before.gold)
+    turns = [[session.turns for session in case.history.sessions] for case in (plain[0], held[0], back[0])]
+    assert [len(now) - len(was) for was, now in zip(turns[0], turns[1], strict=True)] == [0, 2, 0, 0]
+    assert [len(now) - len(was) for was, now in zip(turns[0], turns[2], strict=True)] == [0, 2, 2, 0]
+    assert turns[1][1][-2:] == (("user", "Leave aside what I told you until I say so."), turns[1][1][-1])
+    assert turns[2][2][-2][1] == "You may use it again."
 
 
 def test_a_leak_is_counted_as_one(tmp_path: Path) -> None:

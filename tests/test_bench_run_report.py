@@ -71,7 +71,7 @@ def test_scores_differences_and_costs() -> None:
     assert (none["scores"]["strict"]["value"], none["difference"]["strict"]["of"]) == (0.0, 3)
     assert memory["difference"] == {}
     assert full["cost"]["input_tokens"] == pytest.approx((900 + 900 + 12000) / 3)
-    assert (full["cost"]["cold_total_s"], memory["cost"]["peak_rss"]) == (6.5, 2**20)
+    assert (full["cost"]["cold_total_s"], memory["cost"]["rss_peak"]) == (6.5, 2**20)
 
 
 def test_break_even_counts_the_updates_of_a_history() -> None:

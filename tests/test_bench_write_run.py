@@ -26,7 +26,7 @@ VARYING = ("at", "seconds")
 
 
 def scripted(*answers: str, policy: str = "edits") -> Setup:
-    return Setup(ScriptedEngine(answers), load_prompts(), policy)
+    return Setup(ScriptedEngine(answers), load_prompts(), policy, card_thresholds={"notes": 1.0})
 
 
 def rows_in(path: Path) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def test_a_row_says_what_was_learned_and_what_it_cost(tmp_path: Path) -> None:
     )
     case = replace(case, turns=(*case.turns, ("user", "Please remember my card number, it is 4111 1111 1111 1111.")))
     engine = ScriptedEngine(lambda prompt: "ADD Preferences: Likes the town of Lund" if "Lund." in prompt else "NONE")
-    run(Setup(engine, load_prompts(), "edits"), case, rows=tmp_path / "rows.jsonl")
+    run(replace(scripted("NONE"), engine=engine), case, rows=tmp_path / "rows.jsonl")
     (row,) = rows_in(tmp_path / "rows.jsonl")
     assert row["gold"] == [{"kind": "explicit", "found": True, "known": False, "change": False}]
     assert row["lines"] == ["Has a dog", "Likes the town of Lund"]
@@ -185,9 +185,9 @@ def test_steps_left_out_reach_the_policy_and_name_the_variant(monkeypatch: pytes
         return "policy"
 
     monkeypatch.setattr(running, "open_policy", opener)
-    chosen = replace(scripted("NONE"), without=("notes", "changes"), thresholds={"keep": 0.5})
-    assert (running.writer(chosen), asked) == ("policy", [("edits", {"keep": 0.5}, {"notes", "changes"})])
-    assert (chosen.variant, replace(chosen, label="second").variant) == ("-changes -notes", "second")
+    chosen = replace(scripted("NONE"), without=("wording", "changes"), card_thresholds={"keep": 0.5})
+    assert (running.writer(chosen), asked) == ("policy", [("edits", {"keep": 0.5}, {"wording", "changes"})])
+    assert (chosen.variant, replace(chosen, label="second").variant) == ("-changes -wording", "second")
 
 
 def test_all_our_dev_chats_run(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_a_sound_file_is_described(tmp_path: Path) -> None:
         file_type="Q8_0",
         parameters=192,
         size_bytes=len(content),
+        embedding_parameters=192,
         tensor_types={"F32": 1, "Q8_0": 1},
     )
 

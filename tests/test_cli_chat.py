@@ -35,16 +35,15 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_each_line_is_answered_and_the_chat_is_learned_at_its_end(data_dir: Path, tmp_path: Path) -> None:
-    notes = ("ADD About: Called Mira", "ADD About: Live in Graz")
-    model = answers_file(tmp_path, "Hello Mira.", "Graz is\nlovely.", *notes)
+    model = answers_file(tmp_path, "Hello Mira.", "Graz is\nlovely.", "never asked")
     said = call("chat", "--model", model, text="I am called Mira\n\nI live in Graz\n")
     assert said.out == "Hello Mira.\nGraz is\nlovely.\n"
     assert said.err == BANNER + "learning: 1 of 1\nmemory updated (+2)\n"
-    assert remembered() == ["Called Mira", "Live in Graz"]
+    assert remembered() == ["I am called Mira", "I live in Graz"]
 
 
 def test_quiet_leaves_only_the_answers(data_dir: Path, tmp_path: Path) -> None:
-    said = call("-q", "chat", "--model", answers_file(tmp_path, "Hello.", "NONE"), text="Hi\n")
+    said = call("-q", "chat", "--model", answers_file(tmp_path, "Hello."), text="Hi\n")
     assert (said.out, said.err) == ("Hello.\n", "")
 
 
@@ -74,7 +73,7 @@ def test_what_counts_as_a_message(
 
 
 def test_json_mode_gives_one_event_per_line(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(tmp_path, "Hello.", "ADD About: Called Mira")
+    model = answers_file(tmp_path, "Hello.", "never asked")
     found = events(call("chat", "--json", "--model", model, text="I am called Mira\n/memory\n/nope\n", code=2).out)
     assert [event.get("type", "error") for event in found] == ["reply", "memory", "error", "update"]
     assert (found[0]["text"], found[0]["stopped"], found[0]["chat_id"]) == ("Hello.", False, 1)
@@ -151,9 +150,9 @@ def test_help_names_every_command(data_dir: Path, tmp_path: Path) -> None:
 
 
 def test_save_learns_at_once_and_the_end_does_not_learn_again(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(tmp_path, "Hello.", "ADD About: Called Mira", "never asked")
+    model = answers_file(tmp_path, "Hello.", "never asked")
     said = call("chat", "--model", model, text="I am called Mira\n/save\n/memory\n")
-    assert said.out == "Hello.\n1 About: Called Mira\n"
+    assert said.out == "Hello.\n1 About: I am called Mira\n"
     assert said.err.count("memory updated") == 1
 
 
@@ -169,7 +168,7 @@ def test_another_model_goes_on_in_a_new_chat(data_dir: Path, tmp_path: Path) -> 
 
 
 def test_a_temporary_chat_changes_no_byte(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(tmp_path, "Hello.", "ADD About: Called Mira")
+    model = answers_file(tmp_path, "Hello.")
     call("memory", "add", "Lives in Graz")
     before = files(data_dir)
     lines = "I am called Mira\n/memory\n/remember x y z\n/forget --yes graz\n/undo\n/temp\n/save\n"
@@ -186,9 +185,9 @@ def test_a_temporary_chat_of_a_new_user_makes_no_folder(data_dir: Path, tmp_path
 
 
 def test_temp_inside_a_chat_is_not_learned(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(tmp_path, "One.", "Two.", "Three.", "ADD About: Likes tea")
+    model = answers_file(tmp_path, "One.", "Two.", "Three.", "never asked")
     call("chat", "--model", model, text="I like tea\n/temp\nI like secret cheese\n/temp\nbye\n")
-    assert remembered() == ["Likes tea"]
+    assert remembered() == ["I like tea"]
 
 
 # Asking once ---------------------------------------------------------------------------------------------------
@@ -209,9 +208,9 @@ def test_ask_without_a_question_is_refused(data_dir: Path, tmp_path: Path) -> No
 
 
 def test_ask_can_learn_at_once(data_dir: Path, tmp_path: Path) -> None:
-    model = answers_file(tmp_path, "Nice.", "ADD About: Moved to Graz")
+    model = answers_file(tmp_path, "Nice.", "never asked")
     assert call("ask", "--learn", "I moved to Graz", "--model", model, "--json").values["update"]["added"] == 1
-    assert remembered() == ["Moved to Graz"]
+    assert remembered() == ["I moved to Graz"]
 
 
 # Ctrl-C, and after a crash -------------------------------------------------------------------------------------
@@ -278,7 +277,7 @@ def test_ctrl_c_in_a_chat_stops_the_answer_and_the_chat_goes_on(data_dir: Path) 
 
 
 def test_ctrl_c_in_an_update_writes_nothing_and_the_next_start_learns(data_dir: Path) -> None:
-    process = slow("chat", answers=["Hello.", "ADD About: Called Mira"], update_delay_s=0.5)
+    process = slow("chat", answers=["Hello."], update_delay_s=2.0)
     assert process.stdin is not None
     assert process.stderr is not None
     process.stdin.write("I am called Mira\n")
@@ -290,9 +289,9 @@ def test_ctrl_c_in_an_update_writes_nothing_and_the_next_start_learns(data_dir: 
     assert "update stopped, nothing written; it will be learned at the next start" in process.stderr.read()
     assert process.returncode == 130
     assert remembered() == []
-    finished = slow("chat", answers=["Again.", "ADD About: Called Mira"])
+    finished = slow("chat", answers=["Again."])
     finished.communicate("hello\n", timeout=20)
-    assert remembered() == ["Called Mira"]
+    assert remembered() == ["I am called Mira"]
 
 
 def test_turns_of_a_killed_chat_wait_for_the_first_answer_of_the_next(data_dir: Path) -> None:
@@ -306,7 +305,7 @@ def test_turns_of_a_killed_chat_wait_for_the_first_answer_of_the_next(data_dir: 
     time.sleep(0.5)
     process.kill()
     process.wait()
-    following = slow("chat", answers=["First answer.", "ADD About: Called Mira", "NONE"])
+    following = slow("chat", answers=["First answer."])
     assert following.stdin is not None
     assert following.stdout is not None
     assert following.stderr is not None
@@ -314,13 +313,13 @@ def test_turns_of_a_killed_chat_wait_for_the_first_answer_of_the_next(data_dir: 
     following.stdin.flush()
     read_until(following.stdout, "First answer.\n")
     assert "memory updated (+1)" in read_until(following.stderr, "memory updated (+1)")
-    assert remembered() == ["Called Mira"]
+    assert remembered() == ["I am called Mira"]
     following.communicate("", timeout=20)
 
 
 def test_an_idle_chat_is_learned_without_being_left(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEMEM_IDLE_S", "0.2")
-    process = slow("chat", answers=["Hello.", "ADD About: Called Mira"])
+    process = slow("chat", answers=["Hello."])
     assert process.stdin is not None
     assert process.stderr is not None
     process.stdin.write("I am called Mira\n")

@@ -334,18 +334,18 @@ def test_the_estimate_is_not_below_what_the_qwen_tokenizer_counts(text: str, tok
 
 def test_update_learns_what_is_pending_and_then_nothing(data_dir: Path, tmp_path: Path) -> None:
     call("ask", "I moved to Graz", "--model", answers_file(tmp_path, "Nice."))
-    model = answers_file(tmp_path, "ADD About: Moved to Graz")
+    model = answers_file(tmp_path, "never asked")
     learned = call("memory", "update", "--model", model, "--json").values
     assert (learned["summary"], learned["folded_turns"]) == ("memory updated (+1)", 1)
-    assert texts() == ["Moved to Graz"]
+    assert texts() == ["I moved to Graz"]
     again = call("memory", "update", "--json", "--model", "no-such-model").values
     assert (again["summary"], again["folded_turns"]) == ("nothing new to remember", 0)
 
 
 def test_rebuild_asks_first_and_undo_brings_the_old_memory_back(data_dir: Path, tmp_path: Path) -> None:
     call("ask", "I moved to Graz", "--model", answers_file(tmp_path, "Nice."))
-    call("memory", "update", "--model", answers_file(tmp_path, "ADD About: Moved to Graz"))
-    model = answers_file(tmp_path, "ADD About: I moved to Graz")
+    model = answers_file(tmp_path, "- [About] Moved to Graz")
+    call("memory", "update", "--policy", "overwrite", "--model", model)
     plan = call("memory", "rebuild", "--dry-run", "--model", model).out
     assert plan == "to learn: 1 chat with 2 turns; 1 line replaced\n"
     call("memory", "rebuild", "--model", model, code=2)

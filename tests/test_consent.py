@@ -115,7 +115,7 @@ def test_support_says_how_well_the_words_carry_a_line() -> None:
 def learned(store: UserStore, **options: object) -> UpdateReport:
     """What an assistant that keeps every sentence learned of two."""
     engine = ScriptedEngine(lambda prompt: "NONE")
-    policy = open_policy("edits", without=("model", "notes"))
+    policy = open_policy("edits", without=("model",))
     assistant = Assistant("ada", engine, store, policy, load_prompts(), **options)  # type: ignore[arg-type]
     chat = store.start_chat()
     store.add_exchange(chat, f"{BERN} {ASTHMA}", "I see.", WHEN, WHEN, Stats())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from notes_support import NOTES
 
 from edgemem.assistant import open_assistant
 from edgemem.engines.base import Drafter, Engine
-from edgemem.engines.drafting import Drafts
+from edgemem.engines.drafting import BATCH_COSTS, Drafts
 from edgemem.engines.scripted import ScriptedEngine
 from edgemem.memory.copying import MOST, CopyDrafter
 from edgemem.values import GREEDY, Sampling, Stats
@@ -95,7 +96,7 @@ def test_wrong_guesses_change_nothing_and_become_rare(engine: Engine) -> None:
     assert (text == plain) == (ids == drafted_ids)
     assert stats.output_tokens == without.output_tokens
     assert stats.accepted_tokens == 0
-    assert stats.drafted_tokens <= 7 * 6  # after 1, 3, 7, 15, 31 tokens
+    assert stats.drafted_tokens <= 7 * 8  # twice at first, then after 1, 3, 7, 15 and 31 tokens
 
 
 def test_nothing_to_copy_drafts_little(engine: Engine) -> None:
@@ -145,14 +146,12 @@ def test_a_closed_generation_leaves_the_session_usable(engine: Engine) -> None:
     session.close()
 
 
-def test_a_guess_is_a_line_in_whole_fours(engine: Engine) -> None:
+def test_a_guess_goes_on_where_the_text_stands(engine: Engine) -> None:
     source = engine.tokenize(f"{MEMORY}\n")
     drafter = copying(engine, f"{MEMORY}\n")
     guess = drafter.draft(engine.tokenize("Here it is:\n"))
-    assert guess == source[: len(guess)]
-    assert (len(guess) + 1) % 4 == 0
-    assert engine.detokenize(guess).startswith(MEMORY.split("\n")[0])
-    assert len(guess) <= MOST
+    assert guess == source[:MOST]
+    assert drafter.draft([*engine.tokenize("Here it is:\n"), *source[:9]]) == source[9 : 9 + MOST]
 
 
 def test_the_pointer_is_found_again_after_a_change() -> None:
@@ -163,15 +162,79 @@ def test_the_pointer_is_found_again_after_a_change() -> None:
     assert drafter.draft(list(map(ord, "quite another text"))) == []
 
 
-def test_drafting_begins_again_where_a_guess_is_right() -> None:
-    drafts = Drafts(Wrong(5))
-    assert drafts.guess([1], 7)
+def test_after_a_wrong_guess_the_next_line_is_waited_for() -> None:
+    drafter = CopyDrafter(list(map(ord, "- one two\n- three four\n- five six\n")), chr)
+    text = list(map(ord, "\n"))
+    assert drafter.draft(text)[0] == ord("-")
+    text += map(ord, "- oh")  # agreed on four tokens, then went its own way
+    assert drafter.draft(text) == []
+    text += map(ord, ", something else\n")
+    assert "".join(map(chr, drafter.draft(text))).startswith("- three four\n")
+
+
+def test_guesses_grow_while_they_are_right_and_stop_where_they_are_wrong() -> None:
+    drafts = Drafts(Copy())
+    sizes = []
+    for _ in range(6):
+        sizes.append(len(drafts.guess([1], 99)))
+        assert all(drafts.came(5) for _ in range(sizes[-1]))
+        assert not drafts.came(6)
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (7, 15)
+    guesses = [len(drafts.guess([1], 99)) for _ in range(60) if not drafts.came(6)]
+    assert sum(map(bool, guesses[30:])) <= 1
+    while not (guess := drafts.guess([1], 99)):  # now and then one more is tried
+        pass
+    assert [drafts.came(5) for _ in guess] == [True] * 7
     assert not drafts.came(6)
-    assert drafts.guess([1], 7) == []
-    assert drafts.guess([1], 3) == [5, 5, 5]
-    assert [drafts.came(5), drafts.came(5), drafts.came(6)] == [True, True, False]
-    assert drafts.guess([1], 7)
-    assert (drafts.drafted, drafts.accepted) == (17, 2)
+    assert len(drafts.guess([1], 99)) >= 7
+
+
+def test_longer_guesses_where_batches_cost_little() -> None:
+    drafts = Drafts(Copy(), {8: 1.1, 16: 1.2, 48: 1.5})
+    for _ in range(6):
+        guess = drafts.guess([1], 99)
+        assert [drafts.came(5) for _ in guess] == [True] * len(guess)
+        assert not drafts.came(6)
+    assert len(guess) == 47
+
+
+def test_a_guess_is_no_longer_than_what_is_wanted() -> None:
+    assert Drafts(Copy()).guess([1], 3) == [5, 5, 5]
+    assert Drafts(Copy()).guess([1], 0) == []
+    assert Drafts(Copy(), {}).guess([1], 9) == []  # a machine where no batch pays
+
+
+class Copy:
+    """Always has a long guess."""
+
+    def draft(self, ids: Sequence[int]) -> Sequence[int]:
+        return [5] * MOST
+
+
+@pytest.mark.parametrize(
+    ("change", "least"), [("nothing", 3.0), ("a fifth of the lines", 2.0), ("every line", 0.97), ("another text", 0.97)]
+)
+def test_what_drafting_gains_by_the_measured_costs(change: str, least: float) -> None:
+    """Rows' worth of time that a text takes with guesses, by BATCH_COSTS, for a memory of 80 lines of 14 words."""
+    chance = random.Random(1)
+    words = [f"w{number}" for number in range(3000)]
+    line = lambda: ["-", "[", "About", "]", *chance.choices(words, k=10), "\n"]  # noqa: E731
+    old = [line() for _ in range(80)]
+    every = {"nothing": 99, "a fifth of the lines": 5, "every line": 1}.get(change, 1)
+    new = [line() if number % every == every - 1 else kept for number, kept in enumerate(old)]
+    if change == "another text":
+        new = [[*chance.choices(words, k=40), "\n"] for _ in range(30)]
+    texts = {word: number for number, word in enumerate(["-", "[", "About", "]", "\n", *words])}
+    back = list(texts)
+    ids = lambda lines: [texts[word] for one in lines for word in one]  # noqa: E731
+    drafts, target, done, cost = Drafts(CopyDrafter(ids(old), lambda token: back[token])), ids(new), [], 0.0
+    for token in target:
+        if not drafts.came(token):
+            size = len(drafts.guess([*done, token], len(target) - len(done) - 1))
+            cost += 1.0 if size == 0 else min(price for rows, price in BATCH_COSTS.items() if rows > size)
+        done.append(token)
+    assert len(target) / cost >= least
 
 
 def test_overwrite_drafts_from_the_old_memory(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from edgemem.memory.document import parse
 from edgemem.memory.lines import Memory, match_lines, memory_of
 from edgemem.policies import Proposal, UpdateTask, open_policy
 from edgemem.prompting.prompts import load_prompts
-from edgemem.values import Line, Operation, Turn
+from edgemem.values import SECTIONS, Line, Operation, Turn
 
 SAID = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
 FAR = 50.0  # log-odds that no wording outweighs
@@ -42,6 +42,10 @@ def turns(*said: str) -> list[Turn]:
     return [Turn(number, 1, "user", text, SAID) for number, text in enumerate(said, 1)]
 
 
+NOTES = {"notes": 1.0}
+"""What a card says of a model that writes the notes itself; most of what follows is about those."""
+
+
 def proposed(
     engine: Engine,
     said: list[Turn],
@@ -55,7 +59,7 @@ def proposed(
     task = UpdateTask(
         engine, load_prompts(), memory or known(), said, SAID, budget_tokens=2048, cancelled=cancelled, cache=cache
     )
-    return open_policy("edits", thresholds=thresholds, without=without).propose(task)
+    return open_policy("edits", thresholds={**NOTES, **(thresholds or {})}, without=without).propose(task)
 
 
 def texts(proposal: Proposal) -> list[str]:
@@ -149,6 +153,75 @@ def test_nobody_knows_who_she_is_where_what_tells_it_may_not_or_cannot_be_in_the
 def test_what_is_said_twice_is_noted_once() -> None:
     engine = ScriptedEngine(noting, scores=scores(keep=FAR))
     assert texts(proposed(engine, turns("I like tea", "I like tea"))) == ["Likes tea"]
+
+
+# Without the model's notes, as shipped ----------------------------------------------------------------------------
+
+QUOTES = {"notes": 0.0}
+
+
+def test_a_kept_sentence_becomes_a_line_as_it_was_said_and_nothing_is_generated() -> None:
+    engine = ScriptedEngine(["ADD About: Something else"], scores=scores(keep=FAR))
+    assert texts(proposed(engine, turns("well, I live in Bergen now."), thresholds=QUOTES)) == ["I live in Bergen now"]
+    assert (engine.prompts, len(engine.scored)) == ([], 2 + len(SECTIONS))
+
+
+def test_the_section_is_the_likeliest_one_unless_the_wording_tells() -> None:
+    engine = ScriptedEngine(scores=lambda prompt, option: FAR if option.strip() in {"ADD", "Health"} else 0.0)
+    said = turns("I take pills for my knee.", "I'm flying to Rome on 3 May 2030.", "Please keep your answers short.")
+    found = proposed(engine, said, thresholds=QUOTES).operations
+    assert [one.section for one in found] == ["Health", "Plans", "How to talk to me"]
+
+
+@pytest.mark.parametrize(
+    ("said", "overtaken"),
+    [
+        pytest.param("I passed the test!", True, id="no word in common"),
+        pytest.param("Dinner passed the test!", False, id="not kept, so nothing would take its place"),
+        pytest.param("Is it true that I passed the test?", False, id="a question"),
+    ],
+)
+def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(said: str, overtaken: bool) -> None:
+    def likely(prompt: str, option: str) -> float:
+        if option == "ADD":
+            return FAR if last_message(prompt).startswith("I ") else -FAR
+        return 0.0 if "Out of date" not in prompt or option == "Has a dog" or "passed" in last_message(prompt) else -FAR
+
+    memory = known("Does not ski", "Has a dog")
+    found = proposed(ScriptedEngine(scores=likely), turns(said), memory, thresholds=QUOTES).operations
+    assert [(one.kind, one.old_text) for one in found] == ([("update", "Does not ski")] if overtaken else [])
+    without = proposed(ScriptedEngine(scores=likely), turns(said), memory, thresholds=QUOTES, without=["outdated"])
+    assert all(one.kind == "add" for one in without.operations)
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        ("Write me a poem about my sister.", []),
+        ("Tell me what to see in Tbilisi, my colleague is going.", []),
+        ("Can you find a book for my son, who is six?", []),
+        ("Write it as a list, I like lists.", ["Write it as a list, I like lists"]),
+        ("Please keep in mind that I'm vegan.", ["Please keep in mind that I'm vegan"]),
+    ],
+)
+def test_a_task_is_no_line_where_it_does_not_say_who_the_user_is(said: str, lines: list[str]) -> None:
+    engine = ScriptedEngine(scores=scores(keep=FAR))
+    assert texts(proposed(engine, turns(said), thresholds=QUOTES)) == lines
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        ("I'm training for a race. Along the canals.", ["I'm training for a race; Along the canals"]),
+        ("I'm training for a race. The 11th of May.", ["I'm training for a race; The 11th of May 2027"]),
+        ("My sister sings. In a choir, on Fridays.", ["My sister sings; In a choir, on Fridays"]),
+        ("My sister sings. I live in Leiden.", ["My sister sings", "I live in Leiden"]),
+        ("The town has a choir. Every Friday, in the church.", ["The town has a choir", "Every Friday, in the church"]),
+    ],
+)
+def test_what_only_goes_on_with_what_was_said_stands_behind_it(said: str, lines: list[str]) -> None:
+    engine = ScriptedEngine(scores=scores(keep=FAR))
+    assert texts(proposed(engine, turns(said), thresholds=QUOTES)) == lines
 
 
 # Which sentences are kept ----------------------------------------------------------------------------------------
@@ -364,7 +437,8 @@ def test_an_update_can_be_stopped_while_sentences_are_judged() -> None:
     [
         ("edits", "magic", "edits has no step 'magic'"),
         ("edits", "Notes", "edits has no step 'Notes'"),
-        ("overwrite", "notes", "overwrite has no step 'notes'"),
+        ("edits", "notes", "edits has no step 'notes'"),
+        ("overwrite", "changes", "overwrite has no step 'changes'"),
     ],
 )
 def test_a_step_that_the_policy_does_not_have_is_an_error(policy: str, step: str, message: str) -> None:
@@ -377,7 +451,6 @@ def test_a_step_that_the_policy_does_not_have_is_an_error(policy: str, step: str
     ("step", "done"),
     [
         ("", [("update", 1, "Moved to York now")]),
-        ("notes", [("update", 1, "I've moved to York now")]),
         ("changes", [("add", None, "Moved to York now")]),
         ("model", [("update", 1, "Moved to York now")]),
         ("wording", [("update", 1, "Moved to York now")]),
@@ -387,7 +460,7 @@ def test_each_step_can_be_left_out(step: str, done: list[tuple[str, int | None, 
     engine = ScriptedEngine(["ADD About: Moved to York now"], scores=scores(keep=1.0, changed=FAR))
     said, memory = turns("I've moved to York now."), known("Lives in Leeds")
     assert short(proposed(engine, said, memory, without={step} - {""})) == done
-    assert bool(engine.prompts) == (step != "notes")
+    assert engine.prompts
     asked = {last_message(prompt).partition(":")[0] for prompt in engine.scored}
     assert ("Note" in asked) == (step != "changes")
     assert any(one.startswith("I've moved") for one in asked) == (step != "model")
@@ -463,4 +536,4 @@ def test_a_real_model_judges_the_same_after_loading_them(tmp_path: Path, smollm2
     (first, cold), (second, warm) = found
     assert first == second
     assert warm < 400 < cold
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3

@@ -45,7 +45,7 @@ def say(store: UserStore, *texts: str, day: int = 0, answer: str = "I see.") -> 
 
 def learn(store: UserStore) -> UpdateReport:
     """What an assistant that keeps every fitting sentence learns."""
-    policy = open_policy("edits", without=("model", "notes"))
+    policy = open_policy("edits", without=("model",))
     engine = ScriptedEngine(lambda prompt: "NONE")
     return Assistant("ada", engine, store, policy, load_prompts(), review="off").remember()
 

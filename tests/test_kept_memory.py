@@ -20,7 +20,8 @@ from edgemem.engines.scripted import ScriptedEngine
 from edgemem.kept_memory import stable_ids
 from edgemem.kv_files import kv_name, make_room, of_model
 from edgemem.memory.lines import prompt_view
-from edgemem.values import Message, Stats
+from edgemem.store import open_store
+from edgemem.values import Message, Operation, Stats
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = (
@@ -91,6 +92,27 @@ def test_a_line_added_by_hand_costs_that_line(opened: Opener, tmp_path: Path) ->
     with opened() as assistant:
         assert said(assistant.open_chat(), "hello").cached_tokens == unchanged
         assert "Wants to open a shop" in assistant.engine.prompts[-1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", ["removed", "undone", "edited"])
+def test_text_that_a_person_took_away_is_in_no_file_at_once(opened: Opener, tmp_path: Path, how: str) -> None:
+    learned(opened)
+    assert len(kept_files(tmp_path)) == 1
+    with open_store(tmp_path, "ana") as store:
+        memory = store.read()
+        if how == "removed":
+            line = next(line for line in memory.lines if "cello" in line.text)
+            store.commit([Operation("delete", line.id)], base=memory, cause="command")
+        elif how == "undone":
+            store.undo()
+        else:
+            file = tmp_path / "users" / "ana" / "memory.md"
+            file.write_text(file.read_text().replace("cello", "oboe"))
+            store.read()
+        assert kept_files(tmp_path) == []
+    with opened() as assistant:
+        assert said(assistant.open_chat(), "hello").cached_tokens == 0
+    assert len(kept_files(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("change", ["model", "context", "damaged", "missing"])

@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from edgemem.memory.check import check, within_budget
+from edgemem.memory.check import DUPLICATE_PERCENT, check, within_budget
 from edgemem.memory.dates import with_absolute_dates
 from edgemem.memory.document import parse
 from edgemem.memory.edits import canonical_section, parse_memory, parse_notes
 from edgemem.memory.lines import Memory, apply_operations, match_lines, memory_of, prompt_view
 from edgemem.memory.pattern import NotesConstraint
 from edgemem.memory.private_data import find_secret
+from edgemem.memory.similar import similarity
 from edgemem.values import Line, Operation, Turn
 
 SAID = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
@@ -58,6 +59,25 @@ def judged(operation: Operation, *said: Turn, known: Memory | None = None) -> st
 )
 def test_added_lines(text: str, said: str, reason: str) -> None:
     assert judged(Operation("add", section="About", text=text), turn(said)) == reason
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "reason"),
+    [
+        ("I'm allergic to walnuts", "I'm allergic to peanuts", ""),
+        ("I really like the quiet old town of Graz", "I really like the quiet old town of Lund", ""),
+        ("My sister's name is Anna", "My sister's name is Hanna", ""),
+        ("Our twins are 7 now", "Our twins are 8 now", ""),
+        ("I do eat fish at home now", "I don't eat fish at home now", ""),
+        ("Lives in Bristol", "I live in Bristol", "duplicate"),
+        ("I live in Bristol now", "I live in Bristol", "duplicate"),
+    ],
+)
+def test_lines_that_are_alike_are_duplicates_only_where_no_word_of_meaning_differs(
+    known: str, said: str, reason: str
+) -> None:
+    assert similarity(said.casefold(), known.casefold()) >= DUPLICATE_PERCENT  # so that the words decide
+    assert judged(Operation("add", section="About", text=said), turn(said), known=memory(known)) == reason
 
 
 def test_what_only_the_assistant_said_is_not_a_fact() -> None:

@@ -35,6 +35,7 @@ def test_without_any_source_all_values_are_defaults(tmp_path: Path, home: Path) 
         "policy": None,
         "budget_tokens": 2048,
         "idle_s": 120.0,
+        "tune": True,
         "offline": False,
         "mask_secrets": True,
         "review": "sensitive",

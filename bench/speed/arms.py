@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from edgemem.catalogue.gguf import check_gguf
 from edgemem.engines.base import Constraint, Drafter, Session
 from edgemem.memory.copying import CopyDrafter
 from edgemem.memory.pattern import NotesConstraint
@@ -19,6 +20,8 @@ from edgemem.values import Message
 from ..writing.cases import load_cases
 from ..writing.run import Setup, run_case, writer
 from ..writing.values import WriteCase
+from .formula import kept_ratio
+from .setup import SpeedSetup
 
 DECODED = 300  # tokens of the drafting rows
 NOTED = 64  # tokens of the constrained row: a note is no longer
@@ -30,23 +33,12 @@ Taken = dict[str, Any]
 Arms = Mapping[str, Callable[[], Taken]]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One row of the table: A over B is the ratio. `must` is the bar."""
-
-    row: str
-    name: str
-    title: str
-    must: float
-    prepare: Callable[[Setup], AbstractContextManager[Arms]]
-
-
 def cost_case() -> WriteCase:
     """A memory and a chat of about 1,500 tokens each."""
     return load_cases(["cost"])[0]
 
 
-def _memory(case: WriteCase) -> str:
+def memory_view(case: WriteCase) -> str:
     return "\n".join(f"[{number} About] {line}" for number, line in enumerate(case.memory_before, 1))
 
 
@@ -67,14 +59,17 @@ def updates(setup: Setup) -> Iterator[Arms]:
 
 
 def drafting(source_is_copied: bool) -> Callable[[Setup], AbstractContextManager[Arms]]:
-    """Plain decoding; the same with guesses from a memory that the text copies, or has nothing to do with."""
+    """Plain decoding; the same with guesses from a memory that the text copies but for each fifth line, or has nothing
+    to do with."""
 
     @contextmanager
     def prepare(setup: Setup) -> Iterator[Arms]:
         engine = setup.engine
-        listed = "\n".join(f"- [About] {line}" for line in cost_case().memory_before) + "\n"
-        prompt = engine.tokenize(listed * 2) if source_is_copied else engine.render([Message("user", TOPIC)])
-        source = engine.tokenize(listed)
+        old = cost_case().memory_before
+        source = engine.tokenize(_listed(old))
+        prompt = engine.render([Message("user", TOPIC)])
+        if source_is_copied:  # a model that has read a list twice writes it once more
+            prompt = engine.tokenize(_listed(_changed(old)) * 2)
 
         with _prompted(setup, prompt) as session:
 
@@ -87,11 +82,21 @@ def drafting(source_is_copied: bool) -> Callable[[Setup], AbstractContextManager
     return prepare
 
 
+def _changed(lines: Sequence[str]) -> list[str]:
+    """The lines with every fifth one replaced by a fact of another person."""
+    others = [line for case in load_cases(["own"]) for line in case.memory_before]
+    return [others[at % len(others)] if at % 5 == 2 else line for at, line in enumerate(lines)]
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "".join(f"- [About] {line}\n" for line in lines)
+
+
 @contextmanager
 def first_tokens(setup: Setup) -> Iterator[Arms]:
     """The first token of an answer, with the memory to be read; with the memory from disk."""
     engine = setup.engine
-    system = setup.prompts.chat_system(_memory(cost_case()), NOON)
+    system = setup.prompts.chat_system(memory_view(cost_case()), NOON)
     ids = engine.render([system, Message("user", QUESTION)])
     other = engine.render([system, Message("user", "-")])
     shared = next((i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), len(other))
@@ -111,6 +116,8 @@ def first_tokens(setup: Setup) -> Iterator[Arms]:
             next(session.generate(1))
             taken = {"value": time.perf_counter() - started, "prefilled": fed.prompt_tokens - fed.cached_tokens}
             session.close()
+            if isinstance(setup, SpeedSetup):
+                taken["formula"] = kept_ratio(check_gguf(setup.gguf), len(ids), len(ids) - shared)
             return taken
 
         yield {"a": lambda: first(False), "b": lambda: first(True)}
@@ -152,12 +159,3 @@ def _decode(
     assert stats is not None
     counts = {"tokens": stats.output_tokens, "drafted": stats.drafted_tokens, "accepted": stats.accepted_tokens}
     return {"value": seconds / max(1, stats.output_tokens), **counts}
-
-
-PAIRS = (
-    Pair("1", "1", "naive whole rewrite / our update", 5.0, updates),
-    Pair("2", "2 copy", "plain / drafted, the text is a copy", 2.0, drafting(True)),
-    Pair("2", "2 new", "plain / drafted, nothing to copy", 0.97, drafting(False)),
-    Pair("3", "3", "first token: memory read / memory from disk", 30.0, first_tokens),
-    Pair("6", "6", "decoding: unconstrained / constrained, seconds for each token", 0.95, constrained),
-)

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from .arms import PAIRS
+from .pairs import PAIRS, Pair
 
 RESAMPLES = 2000
 EARLY, LATE = (4, 8), (36, 40)  # chats around the fifth, and the last ones
-MACHINE = ("model", "model_digest", "version", "threads", "context_tokens", "device", "policy", "cpu", "ram_bytes")
+TUNED = ("flash_attention", "kv_type", "batch_tokens")
+MACHINE = (
+    *("model", "model_digest", "version", "threads", "context_tokens", "device", "policy", "cpu", "ram_bytes"),
+    *TUNED,
+)
 
 Sample = Mapping[str, Any]
 Line = dict[str, Any]
@@ -23,7 +27,7 @@ def build(samples: Sequence[Sample], rows: Sequence[str]) -> dict[str, Any]:
         return {"machine": {}, "lines": []}
     last = samples[-1]
     same = [one for one in samples if all(one.get(name) == last.get(name) for name in (*MACHINE, "code_digest"))]
-    lines = [line for pair in PAIRS if pair.row in rows for line in _pair(pair.name, pair.title, pair.must, same)]
+    lines = [line for pair in PAIRS if pair.row in rows for line in _pair(pair, same)]
     for sample in same:
         if sample["row"] == "chats":
             lines += [line for line in _chats(sample["chats"]) if line["row"][0] in rows]
@@ -34,15 +38,17 @@ def markdown(report: Mapping[str, Any]) -> str:
     """The report for people."""
     machine = report["machine"]
     head = [f"- {name}: {value}" for name, value in machine.items() if value not in ("", None)]
-    rows = ["| row | A / B | ratio (95 %) | must | A median, p95 | B median, p95 | n | counts |", "|---" * 8 + "|"]
+    names = ("row", "A / B", "ratio (95 %)", "formula", "must", "A median, p95", "B median, p95", "n", "counts")
+    rows = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for line in report["lines"]:
         low, high = line["interval"]
+        formula = f"{line['formula']:.2f}" if line.get("formula") else ""
         interval = f" ({low:.2f}-{high:.2f})" if low != high else ""
         a, b = (f"{_figure(line[arm]['median'])}, {_figure(line[arm]['p95'])}" for arm in ("a", "b"))
         counts = ", ".join(f"{name} {value}" for name, value in line["counts"].items())
         rows.append(
-            f"| {line['row']} | {line['title']} | {line['ratio']:.2f}{interval} | {line['must']:g} | {a} | {b} "
-            f"| {line['n']} | {counts} |"
+            f"| {line['row']} | {line['title']} | {line['ratio']:.2f}{interval} | {formula} | {line['must']:.3g} "
+            f"| {a} | {b} | {line['n']} | {counts} |"
         )
     return "\n".join(["# Speed", "", *head, "", *rows, ""])
 
@@ -54,7 +60,8 @@ def interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     return ratios[int(0.025 * RESAMPLES)], ratios[int(0.975 * RESAMPLES) - 1]
 
 
-def _pair(name: str, title: str, must: float, samples: Sequence[Sample]) -> Iterator[Line]:
+def _pair(pair: Pair, samples: Sequence[Sample]) -> Iterator[Line]:
+    name = pair.name
     arms = {arm: [one for one in samples if (one["row"], one["arm"]) == (name, arm)] for arm in ("a", "b")}
     warm = {arm: [one for one in taken if one["repeat"] > 0] for arm, taken in arms.items()}
     if not warm["a"] or not warm["b"]:
@@ -69,7 +76,10 @@ def _pair(name: str, title: str, must: float, samples: Sequence[Sample]) -> Iter
     if name == "3":  # what is read decides, as long as the memory is short
         counts["tokens read A / B"] = round(counts["A prefilled"] / max(1, counts["B prefilled"]), 1)
     a, b = ([float(one["value"]) for one in warm[arm]] for arm in ("a", "b"))
-    yield _line(name, title, must, a, b, counts)
+    formula = next((float(one["formula"]) for one in warm["a"] if "formula" in one), 0.0)
+    must = pair.must * formula if pair.of_formula else pair.must
+    title = f"{pair.title} (at most)" if pair.at_most else pair.title
+    yield {**_line(name, title, must, a, b, counts), "formula": formula}
 
 
 def _chats(chats: Sequence[Sample]) -> Iterator[Line]:

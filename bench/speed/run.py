@@ -15,12 +15,13 @@ from edgemem.machine import cpu_model, memory_bytes
 
 from ..jsonl import append_object, read_objects
 from ..writing.run import Setup, code_digest
-from .arms import PAIRS, Pair
 from .chats import forty_chats
+from .pairs import PAIRS, Pair
+from .report import TUNED
 
-ROWS = ("1", "2", "3", "6", "7", "8")
+ROWS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
 REPEATS = 6  # the first one warms up and is left out
-IDENTITY = ("row", "arm", "repeat", "model_digest", "version", "threads", "cpu", "code_digest")
+IDENTITY = ("row", "arm", "repeat", "model_digest", "version", "threads", *TUNED, "cpu", "code_digest")
 
 Sample = dict[str, Any]
 
@@ -43,6 +44,7 @@ def machine_of(setup: Setup) -> Sample:
         "threads": info.threads,
         "context_tokens": info.context_tokens,
         "device": info.device,
+        **{name: info.details.get(name, "") for name in TUNED},
         "system_info": info.details.get("system_info", ""),
         "cpu": cpu_model(),
         "ram_bytes": memory_bytes()[0],
@@ -75,7 +77,7 @@ def _pair(setup: Setup, pair: Pair, todo: Sequence[tuple[int, str]], head: Sampl
     if not todo:
         return
     with pair.prepare(setup) as arms:
-        for repeat, arm in todo:
+        for repeat, arm in todo if arms else ():  # a row may be none for this model
             taken = arms[arm]()
             yield _kept(file, {**head, "row": pair.name, "arm": arm, "repeat": repeat, **taken})
 

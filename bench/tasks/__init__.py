@@ -17,6 +17,7 @@ from . import locomo, memoryctrl, memsyco, personamem_v1, personamem_v2, prefeva
 
 _MEMORYCTRL = "MIT (YnezT0311/pros_2026_mem_follow)"
 _PREFEVAL = "CC BY-NC 4.0 (amazon-science/PrefEval)"
+_released = partial(memoryctrl.cases, world="no_use_released")
 FIXTURES = Path(__file__).with_name("fixtures")
 """Miniature sets of our own text in the upstream schemas: what is run where no data is named."""
 
@@ -43,6 +44,8 @@ TASKS: dict[str, Task] = {
         Task("memoryctrl", 1, _MEMORYCTRL, memoryctrl.cases),
         Task("memoryctrl_forget", 1, _MEMORYCTRL, partial(memoryctrl.cases, world="forget"), "memoryctrl"),
         Task("memoryctrl_no_store", 1, _MEMORYCTRL, partial(memoryctrl.cases, world="no_store"), "memoryctrl"),
+        Task("memoryctrl_no_use", 1, _MEMORYCTRL, partial(memoryctrl.cases, world="no_use"), "memoryctrl"),
+        Task("memoryctrl_no_use_released", 1, _MEMORYCTRL, _released, "memoryctrl"),
         Task("personamem_v1", 1, "MIT (bowen-upenn, PersonaMem v1, rebuilt subset)", personamem_v1.cases),
         Task("prefeval", 1, _PREFEVAL, prefeval.cases),
         *(

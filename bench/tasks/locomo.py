@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..values import Case, History, Session, Turns
+from ..writing.values import Gold
 from .common import shuffled
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
@@ -59,12 +60,14 @@ def _history(name: str, data: dict[str, Any], user: str) -> History:
         turns: Turns = tuple(
             ("user" if turn["speaker"] == user else "assistant", str(turn["text"])) for turn in _part(data, number)
         )
-        sessions.append(Session(when, turns))
+        events = data.get(f"events_session_{number}", {}).get(user, [])
+        sessions.append(Session(when, turns, tuple(Gold(event, "explicit", names=(user,)) for event in events)))
     return History(name, name, tuple(sessions))
 
 
 def _case(name: str, row: dict[str, Any], history: History, said: dict[str, str], answers: list[str]) -> Case:
     free = row["category"] != 5
+    evidence = tuple(said[place] for place in row["evidence"] if place in said)
     right = str(row["answer"]) if free else NOT_MENTIONED
     others = [answer for answer in answers if answer != right]
     wrong = random.Random(f"locomo {name} others").sample(others, min(OTHERS, len(others))) if free else None
@@ -80,5 +83,6 @@ def _case(name: str, row: dict[str, Any], history: History, said: dict[str, str]
         category=CATEGORIES[row["category"]],
         form="texts" if free else "letters",
         answer=right if free else None,
-        evidence=tuple(said[place] for place in row["evidence"] if place in said),
+        evidence=evidence,
+        facts=tuple(Gold(text.partition(": ")[2], "explicit") for text in evidence) if free else (),
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ..jsonl import objects
 from ..values import START, Case, History, Session
+from ..writing.values import Gold
 from .common import shuffled, turns_of
 
 Row = dict[str, Any]
@@ -52,6 +53,7 @@ def _case(name: str, row: Row) -> Case:
     options, gold = shuffled(right, [wrong], f"memsyco {row['id']}")
     # Right and wrong differ in length and are whole instructions: compared by likelihood per token, not shown.
     form: Literal["letters", "texts"] = "texts" if name == "contextual_scope_control" else "letters"
+    evidence = tuple(_items(row, "current", "active"))
     history = History(row["id"], row["id"], (Session(START, turns_of(row["dialogue"])),))
     return Case(
         id=row["id"],
@@ -63,5 +65,6 @@ def _case(name: str, row: Row) -> Case:
         gold=gold,
         category=name,
         form=form,
-        evidence=tuple(_items(row, "current", "active")),
+        evidence=evidence,
+        facts=tuple(Gold(item, "explicit") for item in evidence),
     )

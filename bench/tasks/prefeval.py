@@ -15,6 +15,7 @@ from typing import Any
 
 from ..filler import filler_chats
 from ..values import START, Case, History, Session, Turns
+from ..writing.values import Gold
 from .common import shuffled
 
 PREFERENCES = 10
@@ -43,9 +44,11 @@ def _user(number: int, filler_tokens: int, rows: list[tuple[str, int, dict[str, 
 
 def _history(name: str, preferences: list[str], filler_tokens: int) -> History:
     told: list[Turns] = [(("user", preference), ("assistant", NOTED)) for preference in preferences]
-    chats = [*told, *filler_chats(f"prefeval {name}", filler_tokens)]
+    facts = [(Gold(preference, "explicit"),) for preference in preferences]
+    filler = filler_chats(f"prefeval {name}", filler_tokens)
+    chats = [*zip(told, facts, strict=True), *((chat, ()) for chat in filler)]
     random.Random(f"prefeval {name}").shuffle(chats)
-    sessions = tuple(Session(START + timedelta(days=3 * day), chat) for day, chat in enumerate(chats))
+    sessions = tuple(Session(START + timedelta(days=3 * day), *chat) for day, chat in enumerate(chats))
     return History(name, name, sessions)
 
 
@@ -63,4 +66,5 @@ def _case(task: str, history: History, topic: str, index: int, row: dict[str, An
         gold=gold,
         category=topic,
         evidence=(row["preference"],),
+        facts=(Gold(row["preference"], "explicit"),),
     )

@@ -91,7 +91,7 @@ def _learned(window: Turns, words: str) -> tuple[set[str], list[str], bool, int]
             for number, (role, text) in enumerate(window):
                 store.add_turn(chat, role, text, WHEN + timedelta(minutes=number))
             store.end_chat(chat)
-            policy = open_policy("edits", without=("model", "notes", "changes"))
+            policy = open_policy("edits", without=("model", "changes"))
             engine = ScriptedEngine(lambda prompt: "NONE")
             report = Assistant("bench", engine, store, policy, load_prompts(), review="off").remember()
             lines = {line.text for line in store.read().lines}

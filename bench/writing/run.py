@@ -42,7 +42,8 @@ USER = "bench"
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays the same in a run. `without` are steps of the policy that are left out, `label` names the run."""
+    """What stays the same in a run. `without` are steps of the policy that are left out, `instead` thresholds that
+    replace the card's, `label` names the run."""
 
     engine: Engine
     prompts: Prompts
@@ -50,12 +51,19 @@ class Setup:
     without: tuple[str, ...] = ()
     label: str = ""
     budget_tokens: int = BUDGET_TOKENS
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    card_thresholds: Mapping[str, float] = field(default_factory=dict)
+    instead: Mapping[str, float] = field(default_factory=dict)
     cache: Path | None = None
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """Those of the model's card, but for what the run sets `instead`."""
+        return {**self.card_thresholds, **self.instead}
+
+    @property
     def variant(self) -> str:
-        return self.label or " ".join(f"-{step}" for step in sorted(self.without))
+        steps = [f"-{step}" for step in sorted(self.without)]
+        return self.label or " ".join([*steps, *(f"{name}={value:g}" for name, value in sorted(self.instead.items()))])
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def head(setup: Setup, case: WriteCase | None) -> Row:
         "model_digest": setup.engine.info.digest,
         "prompt_digest": setup.prompts.digest,
         "code_digest": code_digest(),
-        "thresholds": dict(setup.thresholds),
+        "thresholds": setup.thresholds,
         "matcher": MATCHER_VERSION,
     }
 

@@ -35,6 +35,7 @@ KEPT_KEYS = frozenset(
         "tokenizer.ggml.pre",
     }
 )
+EMBEDDINGS = frozenset({"token_embd.weight", "output.weight"})
 KEPT_SUFFIXES = (".context_length", ".embedding_length", ".block_count", ".head_count", ".head_count_kv")
 
 
@@ -42,7 +43,8 @@ KEPT_SUFFIXES = (".context_length", ".embedding_length", ".block_count", ".head_
 class GGUFHeader:
     """What a GGUF says about its model. Counts are 0 and texts empty where the file does not say.
 
-    `size_bytes` is the file's, `tensor_types` counts tensors by storage type, `parameters` counts weights.
+    `size_bytes` is the file's, `tensor_types` counts tensors by storage type, `parameters` counts weights,
+    `embedding_parameters` those that turn tokens into vectors and back.
     """
 
     version: int
@@ -60,6 +62,7 @@ class GGUFHeader:
     file_type: str
     parameters: int
     size_bytes: int
+    embedding_parameters: int = 0
     tensor_types: dict[str, int] = field(default_factory=dict)
 
 
@@ -67,6 +70,7 @@ class GGUFHeader:
 class _Tensors:
     types: Counter[str] = field(default_factory=Counter)
     parameters: int = 0
+    embedding_parameters: int = 0
     data_bytes: int = 0  # as llama.cpp lays them out: each padded to the alignment
     last_end: int = 0  # without the padding of the last one
 
@@ -198,6 +202,8 @@ def _read_tensor(reader: Reader, name: str, alignment: int, tensors: _Tensors) -
         raise WrongBytes(f"the tensor '{name}' starts at {offset:,} instead of {tensors.data_bytes:,}")
     tensors.types[kind.name] += 1
     tensors.parameters += elements
+    if name in EMBEDDINGS:
+        tensors.embedding_parameters += elements
     tensors.last_end = offset + elements // kind.block * kind.size
     tensors.data_bytes = _padded(tensors.last_end, alignment)
 
@@ -245,6 +251,7 @@ def _header(
         vocabulary=lengths.get("tokenizer.ggml.tokens", 0),
         file_type=FILE_TYPES.get(number("general.file_type"), "") if "general.file_type" in values else "",
         parameters=tensors.parameters,
+        embedding_parameters=tensors.embedding_parameters,
         size_bytes=size,
         tensor_types=dict(sorted(tensors.types.items())),
     )

@@ -61,6 +61,7 @@ def doctor(run: Run) -> None:
         *_build(),
         *_space(run),
         *_model(run),
+        *_tuning(run),
         *_folders(run),
         *_settings(run),
     ]
@@ -163,6 +164,43 @@ def _model(run: Run) -> Iterator[Finding]:
         text = f"the model needs about {size(needed)}, {size(free)} are free"
         yield Finding("RAM for it", text, "note", "close programs, or choose a smaller one: edgemem model list")
     yield Finding("network", _network(settings.offline, needed=False))
+
+
+def _tuning(run: Run) -> Iterator[Finding]:
+    """What the self-test chose for the model of the settings."""
+    from edgemem.catalogue import resolve
+    from edgemem.engines import known_tuning
+    from edgemem.opening import tunings_folder
+
+    settings, where = run.settings, places_for(run)
+    if settings.model.startswith("scripted:"):
+        return
+    if not settings.tune:
+        yield Finding("self-test", f"skipped ({settings.sources['tune']})")
+        return
+    try:
+        found = resolve(settings.model, cache=where.cache, config=where.config, persist=False)
+        known = known_tuning(
+            found.path,
+            found.sha256,
+            tunings_folder(where),
+            device=settings.device,
+            gpu_layers=settings.gpu_layers,
+            threads=settings.threads,
+        )
+    except (ImportError, OSError, RuntimeError, EdgememError):
+        return  # said above, at the model or at llama-cpp-python
+    if known is None:
+        yield Finding("self-test", "not run yet: the first chat with this model tests what is fastest here")
+        return
+    attention = "flash attention" if known.flash_attention else "plain attention"
+    yield Finding(
+        "self-test",
+        f"{known.threads} threads, {attention}, KV {known.kv_type}, batches of {known.batch_tokens} (of "
+        f"{len(known.measured)} ways, in {known.seconds:.0f} s)",
+    )
+    for way, (prefill, decode) in known.measured.items():
+        yield Finding("  tried", f"{way}: reads {prefill:.0f}, writes {decode:.1f} tokens/s")
 
 
 def _network(offline: bool, *, needed: bool) -> str:

@@ -35,6 +35,7 @@ def open_from_settings(settings: Settings, progress: Report | None, temporary: b
         mask_secrets=settings.mask_secrets,
         review=settings.review,
         never_keep=settings.never_keep,
+        tune=settings.tune,
         progress=progress,
     )
 

@@ -35,6 +35,7 @@ COMMON: dict[str, Any] = {
     "context_tokens": Annotated[int | None, _option("--context", text="Context window in tokens.")],
     "threads": Annotated[int | None, _option("--threads", text="Threads to compute with.")],
     "policy": Annotated[str | None, _option("--policy", text="How memory is written: edits or overwrite.")],
+    "tune": Annotated[bool | None, _option("--tune/--no-tune", text="Test once per model what is fastest here.")],
     "offline": Annotated[bool | None, _option("--offline/--online", text="Never open a network connection.")],
     "as_json": Annotated[bool | None, _option("--json", text="Results as JSON on stdout.")],
     "quiet": Annotated[bool | None, _option("--quiet", "-q", text="Only results and errors.")],

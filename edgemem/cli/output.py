@@ -173,6 +173,8 @@ def _amount(count: int, unit: Unit) -> str:
 
 
 def _plain_line(label: str, done: int, total: int, unit: Unit) -> str:
+    if not done and not total:  # something that takes a while and does not say how long
+        return label
     return f"{label}: {_amount(done, unit)}" + (f" of {_amount(total, unit)}" if total else "")
 
 
@@ -197,6 +199,13 @@ def _stepwise(say: Report) -> Report:
 def _bars(unit: Unit) -> Progress:
     from rich import progress
     from rich.console import Console
+    from rich.text import Text
+
+    class Amount(progress.DownloadColumn):
+        """Nothing where there is no amount."""
+
+        def render(self, task: progress.Task) -> Text:
+            return super().render(task) if task.total or task.completed else Text()
 
     columns: tuple[str | progress.ProgressColumn, ...] = (
         progress.SpinnerColumn(),
@@ -208,7 +217,7 @@ def _bars(unit: Unit) -> Progress:
         columns = (
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
-            progress.DownloadColumn(),
+            Amount(),
             progress.TransferSpeedColumn(),
             progress.TimeRemainingColumn(),
         )

@@ -28,15 +28,18 @@ def demo(
 
         with run.output.progress("bytes") as report:
             pull(settings.model, cache=where.cache, config=where.config, offline=settings.offline, progress=report)
-    opened = open_model(
-        settings.model,
-        where=where,
-        device=settings.device,
-        gpu_layers=settings.gpu_layers,
-        context_tokens=settings.context_tokens,
-        threads=settings.threads,
-        offline=settings.offline,
-    )
+    with run.output.progress("bytes") as report:
+        opened = open_model(
+            settings.model,
+            where=where,
+            device=settings.device,
+            gpu_layers=settings.gpu_layers,
+            context_tokens=settings.context_tokens,
+            threads=settings.threads,
+            offline=settings.offline,
+            tune=settings.tune,
+            progress=report,
+        )
     run_demo(
         history,
         run.output,

@@ -12,14 +12,15 @@ import os
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgemem.engines.drafting import BATCH_COSTS
 from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, InvalidInput, ModelUnsupported
 
 # OpenMP threads that spin while they wait collapse on a busy machine (measured on 2 busy cores, 0.5B decode: 5 tokens/s
@@ -32,6 +33,7 @@ import llama_cpp as lib
 
 VERSION: str = lib.__version__
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
+KV_BITS = {"f32": 32, "f16": 16, "q8_0": 8.5}  # q8_0: a scale of 16 bits for 32 values
 NFC_PRE_TOKENIZERS = {"qwen2", "qwen35", "deepseek-r1-qwen"}  # their Hugging Face tokenizers normalise to NFC
 
 _log: deque[tuple[int, str]] = deque(maxlen=2000)
@@ -68,37 +70,72 @@ class LoadOptions:
     batch_tokens: int = 512
     sequences: int = 32
     kv_type: str = "f16"
+    flash_attention: bool = False
+    batch_costs: Mapping[int, float] = field(default_factory=lambda: BATCH_COSTS)
 
 
 class Binding:
     """One loaded model with one context of `context_tokens` cells that all its sequences share."""
 
     def __init__(self, path: Path, options: LoadOptions) -> None:
-        self.options = options
+        self.path = path
         _log.clear()
         lib.llama_backend_init()
         layers = _gpu_layers(options)
         self._model = _load_model(path, layers, options.quantized)
         self._vocab = lib.llama_model_get_vocab(self._model)
-        self._context = _open_context(self._model, options)
-        self.context_tokens = int(lib.llama_n_ctx(self._context))
-        self._memory = lib.llama_get_memory(self._context)
+        self._context: Any = None
+        self._batch: _Batch | None = None
+        self._closed = False
+        try:
+            self.reopen(options)
+        except EngineFailed:
+            self.close()
+            raise
         self.vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
         self.train_context = int(lib.llama_model_n_ctx_train(self._model))
         self.device = _device_used(layers)
         self._nfc = self.metadata("tokenizer.ggml.pre") in NFC_PRE_TOKENIZERS
         self._pieces: dict[int, bytes] = {}
+
+    def reopen(self, options: LoadOptions) -> None:
+        """Another context over the same weights; what was in the cache is gone. Raises EngineFailed."""
+        self._free_context()
+        self._context = _open_context(self._model, options)
         self._batch = _Batch(options.batch_tokens)
-        self._closed = False
+        self._memory = lib.llama_get_memory(self._context)
+        self.context_tokens = int(lib.llama_n_ctx(self._context))
+        self.options = options
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._batch.free()
-            lib.llama_free(self._context)
+            self._free_context()
             lib.llama_model_free(self._model)
 
+    def _free_context(self) -> None:
+        if self._batch is not None:
+            self._batch.free()
+        if self._context is not None:
+            lib.llama_free(self._context)
+        self._batch = self._context = None
+
     # --- text and tokens
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """What one token takes in the KV cache, by the header: keys and values of every layer. 0: it does not say."""
+        name = self.metadata("general.architecture")
+
+        def number(key: str) -> int:
+            text = self.metadata(f"{name}.{key}")
+            return int(text) if text.isdigit() else 0
+
+        layers, heads = number("block_count"), number("attention.head_count")
+        kv_heads = number("attention.head_count_kv") or heads
+        width = number("embedding_length") // heads if heads else 0
+        widths = (number("attention.key_length") or width) + (number("attention.value_length") or width)
+        return int(layers * kv_heads * widths * KV_BITS[self.options.kv_type] / 8)
 
     def metadata(self, key: str) -> str:
         """A metadata value of the GGUF as text, '' when absent."""
@@ -171,6 +208,7 @@ class Binding:
             if cancelled is not None and cancelled():
                 raise Cancelled("stopped while reading")
             part = rows[start : start + self.options.batch_tokens]
+            assert self._batch is not None, "no context is open"
             status = lib.llama_decode(self._context, self._batch.fill(part))
             if status == 1:
                 raise ContextExceeded(
@@ -248,6 +286,15 @@ class _Batch:
         lib.llama_batch_free(self._batch)
 
 
+def buffer_bytes() -> dict[str, int]:
+    """Bytes of the buffers that llama.cpp set up for the last model and its contexts: model, KV, compute, output."""
+    found: dict[str, int] = {}
+    said = "".join(text for _, text in _log)
+    for kind, mib in re.findall(r"(model|KV|compute|output) buffer size\s*=\s*([\d.]+) MiB", said):
+        found[kind] = found.get(kind, 0) + int(float(mib) * (1 << 20))
+    return found
+
+
 def log_tail(lines: int = 4) -> str:
     """The last warnings and errors of llama.cpp, for messages."""
     serious = [text.strip() for level, text in _log if level in (3, 4) and text.strip()]
@@ -292,12 +339,13 @@ def _open_context(model: Any, options: LoadOptions) -> Any:
     params.kv_unified = True  # sequences share the cells, so a fork costs none
     params.n_threads = params.n_threads_batch = options.threads
     params.type_k = params.type_v = KV_TYPES[options.kv_type]
-    # Flash attention off: on CPUs its sign differs by machine (0.5x to 2.4x); a self-test may turn it on later.
-    params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    # Off unless the self-test found it faster: on CPUs its sign differs by machine (0.5x to 2.4x).
+    params.flash_attn_type = (
+        lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attention else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    )
     params.no_perf = True
     context = lib.llama_init_from_model(model, params)
     if not context:
-        lib.llama_model_free(model)
         raise EngineFailed(
             f"llama.cpp could not open a context of {options.context_tokens} tokens: {log_tail()}",
             "use a smaller one: --context 4096",

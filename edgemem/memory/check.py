@@ -17,11 +17,11 @@ from edgemem.memory.planted import made_from, planted_in, planted_sentences
 from edgemem.memory.private_data import asks_to_keep, find_private, find_secret, part_of_private, private_values
 from edgemem.memory.similar import similarity
 from edgemem.memory.wording import FORGET
-from edgemem.memory.words import all_stems, content_words, names_in
+from edgemem.memory.words import all_stems, all_words, content_words, names_in, negated, whole_names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
 MIN_FACT_CHARS, MAX_FACT_CHARS = 3, 400
-DUPLICATE_PERCENT = 88.0  # two lines this alike say the same; "likes tea" and "likes teal" are 94, but rare
+DUPLICATE_PERCENT = 88.0  # two lines this alike may say the same
 GROUNDED_SHARE = 0.5  # of a fact's content words, found in one user turn
 LAPSED_DAYS = 14  # a plan leaves the memory so many days after its last day
 _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.IGNORECASE)
@@ -202,11 +202,19 @@ def _judge_text(
         return "ungrounded", "no user turn says this"
     others = [line.text for line in lines.values() if line.id != operation.line_id]
     others += [other.text for other in accepted if other.kind != "delete"]
-    if any(similarity(text.casefold(), other.casefold()) >= DUPLICATE_PERCENT for other in others):
+    if any(_says_again(text, other) for other in others):
         return "duplicate", "another line says this"
     if operation.kind == "update" and text == operation.old_text:
         return "unchanged", "the line already reads so"
     return "", ""
+
+
+def _says_again(text: str, other: str) -> bool:
+    """Whether `text` is nearly `other`: alike, and no word of meaning, name or number more (`allergic to nuts`, `to
+    walnuts`; `is called Al`, `is called Bo`)."""
+    alike = similarity(text.casefold(), other.casefold()) >= DUPLICATE_PERCENT
+    said = content_words(text) <= all_stems(other) and whole_names_in(text) <= set(map(str.casefold, all_words(other)))
+    return alike and said and negated(text) == negated(other)
 
 
 TURNS_PER_MENTION = 40

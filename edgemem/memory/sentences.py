@@ -158,14 +158,19 @@ def as_note(sentence: Sentence) -> str:
 
 
 def with_subject(note: str, sentence: Sentence) -> str:
-    """A note with a capital letter and, where it begins with `she` or `they` or leaves the person out (Spanish), after
-    the words that say who it is."""
+    """A note with a capital letter and, where it begins with `she` or `they`, leaves the person out (Spanish) or only
+    goes on with what was said (`I train for a race. 11 October, in Leiden.`), after the words that say who it is."""
     note = _trimmed(note)
     says_who = len(sentence.before.split()) > MIN_WORDS and not sentence.before.endswith(("?", ":"))
-    unsaid = not (sentence.mine or sentence.kin or sentence.style) and _has(sentence.before, wording.KIN)
-    if says_who and (wording.PRONOUN.match(note) or unsaid):
+    if says_who and (wording.PRONOUN.match(note) or _goes_on(sentence)):
         note = f"{_trimmed(sentence.before)}; {note}"
     return note[:1].upper() + note[1:]
+
+
+def _goes_on(sentence: Sentence) -> bool:
+    """Whether nobody is named in the sentence, but in the one before."""
+    named = sentence.mine or sentence.kin or sentence.style or sentence.plain or sentence.keep
+    return not named and (_has(sentence.before, wording.KIN) or _has(sentence.before, wording.MINE, wording.FOR_ME))
 
 
 def tells_whose(note: str) -> bool:

@@ -43,11 +43,24 @@ def all_stems(text: str) -> set[str]:
 
 def names_in(text: str) -> set[str]:
     """Stems of capitalised words (but the first) and numbers: what a small model carries over from elsewhere."""
+    return {name[:STEM_CHARS] for name in whole_names_in(text)}
+
+
+def whole_names_in(text: str) -> set[str]:
+    """Capitalised words (but the first) and words with a digit, whole: `Christina` is not `Christian`."""
     return {
-        word.casefold()[:STEM_CHARS]
+        word.casefold()
         for at, word in enumerate(all_words(text))
-        if word.isdigit() or (at > 0 and word[0].isupper() and word.casefold() not in wording.FUNCTION_WORDS)
+        if any(map(str.isdigit, word))
+        or (at > 0 and word[0].isupper() and word.casefold() not in wording.FUNCTION_WORDS)
     }
+
+
+def language_of(text: str) -> str:
+    """The language, of those with a file, that most of the small words are of; English where none is."""
+    words = list(map(str.casefold, all_words(text)))
+    small = {one: frozenset(wording.phrases_of(one)["function_words"]) for one in wording.LANGUAGES}
+    return max(wording.LANGUAGES, key=lambda one: sum(word in small[one] for word in words))
 
 
 def negated(text: str) -> bool:

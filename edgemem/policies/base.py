@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgemem.engines.base import Engine
+from edgemem.errors import Cancelled
 from edgemem.memory.lines import Memory
 from edgemem.prompting.prompts import Prompts
 from edgemem.values import GREEDY, Operation, Sampling, Stats, Turn
@@ -36,6 +37,12 @@ class UpdateTask:
     sampling: Sampling = GREEDY
     cancelled: Callable[[], bool] | None = None
     cache: Path | None = None
+
+
+def stop_if_cancelled(task: UpdateTask) -> None:
+    """Raises Cancelled where the update was told to stop."""
+    if task.cancelled is not None and task.cancelled():
+        raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Which lines of the memory a chat has overtaken: facts that changed, and what the user asks to forget.
 
 Lines and sentences that share a word of meaning, or a topic people change their mind about (home, job, partner ...),
-are shown to the model side by side; one look at `yes` against `no` decides. Nothing is generated.
+are shown to the model side by side; one look at `yes` against `no` decides. For a sentence with words of change that
+overtakes none of those, the line that it makes likeliest to be named (`outdated`) is taken. Nothing is generated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +18,7 @@ from edgemem.memory.sentences import MAX_CHARS, Sentence
 from edgemem.memory.words import content_words
 from edgemem.policies.base import UpdateTask
 from edgemem.policies.examples import margins, opened
+from edgemem.policies.outdated import likeliest
 from edgemem.values import Line, Stats
 
 CHANGED_LOG_ODDS = -0.2
@@ -26,41 +29,79 @@ RESTATED_LOG_ODDS = 0.3
 """The same where no word of change stands in the sentence: it must be on the very thing, and be kept itself."""
 NEAR = 0.2  # nearness of a line that is worth a look
 SAME_THING = 0.6  # nearness of a line that a sentence says anew: more than one word of two (an allergy, a menu)
+OUTDATED_GAIN = 8.0
+"""Nats by which a sentence must make a line likelier, where words in common do not tell. A card's threshold `outdated`
+replaces it."""
 LINES_PER_SENTENCE = 3
 MOST_PAIRS = 64  # about 2,500 tokens to read: an update must not grow with the memory
 
 
 @dataclass(frozen=True)
 class Change:
-    """`sentence` says that `line` no longer holds, asks to forget it, or (`restated`) says it anew: then the line is
-    only ever replaced by what the sentence says."""
+    """`sentence` says that `line` no longer holds, asks to forget it, or (`only_replaces`) says it anew or shares no
+    word with it: then the line only ever makes room for what the sentence says."""
 
     line: Line
     sentence: Sentence
     log_odds: float
-
-    @property
-    def restated(self) -> bool:
-        return not (self.sentence.changes or self.sentence.forgets)
+    only_replaces: bool = False
 
 
 def changes(
-    task: UpdateTask, sentences: Sequence[Sentence], least: float = CHANGED_LOG_ODDS
+    task: UpdateTask, sentences: Sequence[Sentence], least: float = CHANGED_LOG_ODDS, gain: float = OUTDATED_GAIN
 ) -> tuple[list[Change], Stats]:
     """The lines that `sentences` overtake, each with the sentence that says so most clearly; and what it cost."""
-    pairs = candidates([line for line in task.memory.lines if not line.protected], sentences)
+    lines = [line for line in task.memory.lines if not line.protected]
+    if not lines:
+        return [], Stats()
+    near, stats = _near_ones(task, lines, sentences, least)
+    done = {id(one.sentence) for one in near}
+    open_ones = [one for one in sentences if _speaks_of_change(one) and id(one) not in done]
+    far, cost = _far_ones(task, lines, open_ones, gain)
+    best: dict[int, Change] = {}
+    for change in (*near, *far):  # where words in common told, that stands
+        known = best.get(change.line.id)
+        if known is None or (change.log_odds > known.log_odds and not change.only_replaces):
+            best[change.line.id] = change
+    return list(best.values()), stats.plus(cost)
+
+
+def _near_ones(
+    task: UpdateTask, lines: Sequence[Line], sentences: Sequence[Sentence], least: float
+) -> tuple[list[Change], Stats]:
+    pairs = candidates(lines, sentences)
     if not pairs:
         return [], Stats()
     with opened(task, task.prompts.changes()) as (session, fed):
         texts = [task.prompts.changes_question(line.text, _in_context(sentence)) for line, sentence in pairs]
         looks, cost = margins(task, session, texts, ("yes", "no"))
-    best: dict[int, Change] = {}
+    found = []
     for (line, sentence), odds in zip(pairs, looks, strict=True):
-        change = Change(line, sentence, odds)
-        enough = RESTATED_LOG_ODDS if change.restated else least - FORGETTING * sentence.forgets
-        if odds > enough and (line.id not in best or odds > best[line.id].log_odds):
-            best[line.id] = change
-    return list(best.values()), fed.plus(cost)
+        restated = not (sentence.changes or sentence.forgets)
+        if odds > (RESTATED_LOG_ODDS if restated else least - FORGETTING * sentence.forgets):
+            found.append(Change(line, sentence, odds, restated))
+    return found, fed.plus(cost)
+
+
+def _far_ones(
+    task: UpdateTask, lines: Sequence[Line], sentences: Sequence[Sentence], gain: float
+) -> tuple[list[Change], Stats]:
+    if math.isinf(gain):
+        return [], Stats()
+    nearest = {line.id: max((_near(line.text, one) for one in sentences), default=0.0) for line in lines}
+    ordered = sorted(lines, key=lambda line: (-nearest[line.id], -line.id))
+    likely, stats = likeliest(task, ordered, [_in_context(one) for one in sentences])
+    found = [
+        Change(one[0], sentence, one[1], only_replaces=not sentence.forgets)
+        for one, sentence in zip(likely, sentences, strict=True)
+        if one is not None and one[1] > gain
+    ]
+    return found, stats
+
+
+def _speaks_of_change(sentence: Sentence) -> bool:
+    told = not (sentence.quoted or sentence.imagines or (sentence.asks and not sentence.forgets))
+    return told and (sentence.changes or sentence.forgets)
 
 
 def candidates(lines: Sequence[Line], sentences: Sequence[Sentence]) -> list[tuple[Line, Sentence]]:

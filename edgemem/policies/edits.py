@@ -1,18 +1,20 @@
-"""The `edits` policy: the user's own words, chosen and shortened by the model; nothing is written that was not said.
+"""The `edits` policy: the user's own words, chosen by the model; nothing is written that was not said.
 
 Sentence by sentence, because small models lose facts and start to loop when they are asked about a whole chat:
 
 1. the user's messages become sentences (pure: `memory.sentences`), which carry what their wording tells;
 2. keep? One look at the first token the model would answer with (a note, or NONE), no text: log-odds, added to those
    of the wording. All sentences are one batch.
-3. note: only for what is kept the model writes a short note, as one batch of branches. A note that brings in a word,
-   drops half of the sentence or turns it round is replaced by the sentence itself.
+3. note: the sentence as it was said. Where a model card asks for it (threshold `notes` above 0), the model writes a
+   short note of each, as one batch of branches; one that brings in a word, drops half of the sentence or turns it
+   round is replaced by the sentence. Small models gain nothing by it (docs/log.md, 2026-11-25).
 4. changed? (`changes`) Lines that share words or a topic with a sentence are shown beside it: one look each. A line
    that no longer holds is updated by the note, or deleted; so is what the user asks to forget.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,13 +27,14 @@ from edgemem.memory.pattern import NotesConstraint
 from edgemem.memory.sentences import Sentence, sentences_of, tells_whose, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
 from edgemem.policies.base import Proposal, UpdateTask
-from edgemem.policies.changes import Change, changes
-from edgemem.policies.examples import margins, opened
+from edgemem.policies.changes import CHANGED_LOG_ODDS, OUTDATED_GAIN, Change, changes
+from edgemem.policies.examples import looks, margins, opened
 from edgemem.prompting.think import without_thinking
-from edgemem.values import Operation, Origin, Stats
+from edgemem.values import SECTIONS, Operation, Origin, Stats
 
-STEPS = frozenset({"wording", "model", "notes", "changes"})
-"""What can be left out, to measure what it buys: the wording's say, the model's say, the model's notes, changes."""
+STEPS = frozenset({"wording", "model", "changes", "outdated"})
+"""What can be left out, to measure what it buys: the wording's say, the model's say, all changes, those without words
+in common."""
 
 KEEP_LOG_ODDS = -0.9
 """Sentences above this are kept. A card's threshold `keep` replaces it."""
@@ -71,8 +74,9 @@ class EditsPolicy:
         notes = [note for note in _without_repeats(notes) if tells_whose(note.text)]
         found: list[Change] = []
         if "changes" not in self._without:
-            limit = self._thresholds.get("changed")
-            found, cost = changes(task, sentences, *([] if limit is None else [limit]))
+            changed = self._thresholds.get("changed", CHANGED_LOG_ODDS)
+            gain = self._thresholds.get("outdated", OUTDATED_GAIN)
+            found, cost = changes(task, sentences, changed, math.inf if "outdated" in self._without else gain)
             stats = stats.plus(cost)
         return Proposal(tuple(_operations(notes, found)), reply, stats)
 
@@ -80,8 +84,9 @@ class EditsPolicy:
         with opened(task, task.prompts.edits()) as (session, fed):
             kept, looked = self._kept(task, session, sentences)
             stats = fed.plus(looked)
-            if "notes" in self._without:
-                return [_quote(sentence) for sentence in kept], "", stats
+            if self._thresholds.get("notes", 0.0) <= 0:
+                quotes, chose = _quotes(task, session, [one for one in kept if not _only_a_wish(one)])
+                return quotes, "", stats.plus(chose)
             notes, reply, wrote = _written(task, session, kept)
             return notes, reply, stats.plus(wrote)
 
@@ -131,15 +136,31 @@ def _written(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tu
 def _accepted(sentence: Sentence, written: Sequence[Operation], stop_reason: str) -> list[Note]:
     """The model's notes where they hold what the sentence says, else the sentence."""
     said = _shown(sentence)
-    section = _section(sentence, said) or (written[0].section if written else "")
+    section = _section(sentence, said) or (written[0].section if written else "People" if sentence.kin else "About")
     texts = [one.text for one in written]
     together = " ".join(texts)
     a_part_will_do = sentence.orders or sentence.asks
     lost = not a_part_will_do and _loses(together, said)
     if not texts or lost or stop_reason == "length" or not _faithful(together, said) or "?" in together:
-        only_a_wish = sentence.asks or (sentence.orders and not (sentence.plain or sentence.style or sentence.keep))
-        return [] if only_a_wish else [_quote(sentence, section)]
+        return [] if _only_a_wish(sentence) else [_quote(sentence, section)]
     return [Note(sentence, section or one.section, _told(one.text, sentence)) for one in written]
+
+
+def _quotes(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tuple[list[Note], Stats]:
+    """The sentences as they were said; the section, where the wording leaves a doubt, is the likeliest one."""
+    quotes = [_quote(one) for one in kept]
+    open_ones = [at for at, one in enumerate(quotes) if not one.section]
+    asked = [task.prompts.edits_message(_shown(kept[at])) for at in open_ones]
+    scores, stats = looks(task, session, asked, [f" {section}" for section in SECTIONS], begun="ADD")
+    for at, of_sections in zip(open_ones, scores, strict=True):
+        section = SECTIONS[max(range(len(SECTIONS)), key=of_sections.__getitem__)]
+        quotes[at] = replace(quotes[at], section=section)
+    return quotes, stats
+
+
+def _only_a_wish(sentence: Sentence) -> bool:
+    """A question, or a task that does not say who the user is on the way: no line by itself, whatever else is in it."""
+    return sentence.asks or (sentence.orders and not (sentence.plain or sentence.style or sentence.keep))
 
 
 def _loses(note: str, said: str) -> bool:
@@ -164,8 +185,7 @@ def _section(sentence: Sentence, said: str) -> str:
 
 def _quote(sentence: Sentence, section: str = "") -> Note:
     said = _shown(sentence)
-    section = section or _section(sentence, said) or ("People" if sentence.kin else "About")
-    return Note(sentence, section, _told(said, sentence))
+    return Note(sentence, section or _section(sentence, said), _told(said, sentence))
 
 
 def _told(text: str, sentence: Sentence) -> str:
@@ -196,7 +216,7 @@ def _operations(notes: Sequence[Note], found: Sequence[Change]) -> list[Operatio
         line, source = change.line, (change.sentence.turn.id,)
         note = None if change.sentence.forgets else told.pop(id(change.sentence), None)
         old = {"line_id": line.id, "old_text": line.text, "old_section": line.section, "sources": source}
-        if note is None and change.restated:
+        if note is None and change.only_replaces:
             continue
         if note is None:
             operations.append(Operation("delete", **old))  # type: ignore[arg-type]

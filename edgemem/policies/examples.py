@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from edgemem.engines.base import Question, Session
-from edgemem.errors import Cancelled
 from edgemem.kv_files import kv_name, make_room, note_use
-from edgemem.policies.base import UpdateTask
+from edgemem.policies.base import UpdateTask, stop_if_cancelled
 from edgemem.values import Message, Stats
 
 AT_ONCE = 32  # questions between two looks at whether to stop: about 1,000 tokens to read
@@ -45,15 +44,24 @@ def margins(
 ) -> tuple[list[float], Stats]:
     """For each of `messages` as the next one: log-probability that the answer begins like the first option, less that
     of the second. Only the options' first tokens are compared, so nothing is generated."""
+    scores, stats = looks(task, session, messages, options)
+    return [first - second for first, second in scores], stats
+
+
+def looks(
+    task: UpdateTask, session: Session, messages: Sequence[Message], options: Sequence[str], begun: str = ""
+) -> tuple[list[list[float]], Stats]:
+    """For each of `messages` as the next one and an answer that has `begun` so: log-probability of the first token in
+    which each option goes on."""
     engine = task.engine
-    first, second = ((engine.tokenize(option)[0],) for option in options)
-    suffixes = [tuple(engine.render_next(message)) for message in messages]
-    questions = [Question(session, suffix, (first, second)) for suffix in suffixes]
+    begin = tuple(engine.tokenize(begun)) if begun else ()
+    firsts = tuple((engine.tokenize(begun + option)[len(begin)],) for option in options)
+    suffixes = [(*engine.render_next(message), *begin) for message in messages]
+    questions = [Question(session, suffix, firsts) for suffix in suffixes]
     scores: list[list[float]] = []
     while len(scores) < len(questions):
-        if task.cancelled is not None and task.cancelled():
-            raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
+        stop_if_cancelled(task)
         scores += engine.score_many(questions[len(scores) : len(scores) + AT_ONCE])
     tokens = sum(map(len, suffixes))
     held = len(session.ids)
-    return [yes - no for yes, no in scores], Stats(tokens + held, held)
+    return scores, Stats(tokens + held, held)

@@ -25,11 +25,14 @@ NAMES = (
     "changes",
     "changes_examples",
     "changes_question",
+    "outdated",
+    "outdated_question",
     "overwrite",
     "overwrite_compact",
 )
 NO_MEMORY = "No previous memory"
 EMPTY_VIEW = "(nothing is known yet)"
+OUTDATED = "Out of date: "
 _FOLDER = Path(__file__).with_name("texts")
 
 
@@ -64,6 +67,15 @@ class Prompts:
     def changes_question(self, note: str, said: str) -> Message:
         """One line of the memory beside something that the user said later."""
         return Message("user", self._fill("changes_question", note=quoted(note), said=quoted(said)))
+
+    def outdated(self) -> list[Message]:
+        """How to name the note that a sentence overtakes; the examples are those of `changes` that do."""
+        asked = [pair.partition(" || ") for pair, reply in self._examples("changes_examples") if reply == "yes"]
+        return self._taught("outdated", [(self.outdated_question(said), OUTDATED + note) for note, _, said in asked])
+
+    def outdated_question(self, said: str) -> Message:
+        """Something that the user says; the answer is `OUTDATED` and the note that no longer holds."""
+        return Message("user", self._fill("outdated_question", said=quoted(said)))
 
     def _taught(self, name: str, pairs: Sequence[tuple[Message, str]]) -> list[Message]:
         turns = [one for asked, reply in pairs for one in (asked, Message("assistant", reply))]

@@ -27,18 +27,21 @@ from edgemem.store.files import MemoryFile
 from edgemem.store.journal import Journal
 from edgemem.values import Line, Operation, Rejected, Revision
 
+BY_HAND = ("edit", "command", "undo", "review")
 _STAMP_STEP = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
 class CommitProtocol:
-    """The steps, for one user. `step` is called with the name of each durable step that was just taken."""
+    """The steps, for one user. `step` is called with the name of each durable step that was just taken, `taken_away`
+    before a person's change takes a line's text out of the memory."""
 
     user: str
     file: MemoryFile
     journal: Journal
     now: Callable[[], datetime]
     step: Callable[[str], None]
+    taken_away: Callable[[], None]
 
     def settle(self) -> Memory:
         """Finish what was begun, record a hand edit as a revision, and return the memory as it is now."""
@@ -73,6 +76,7 @@ class CommitProtocol:
                 revision = self.journal.prepare(draft, None, folded)
                 also(self.journal, revision)
                 return self.journal.finish(revision)
+        self._note_taken_away(draft)
         text = render(self._stamped(document) if stamp else document)
         draft = replace(draft, result_digest=digest_of(text))
         self.file.stage(text)
@@ -146,7 +150,13 @@ class CommitProtocol:
         draft = Revision(
             0, self.now(), "edit", "prepared", difference(before, memory.lines), base_digest, memory.digest
         )
+        self._note_taken_away(draft)
         self.journal.finish(self.journal.prepare(draft, memory.text, ()))
+
+    def _note_taken_away(self, draft: Revision) -> None:
+        """An update by the model is no reason: what was computed is gone on with right after it, and replaced."""
+        if draft.cause in BY_HAND and any(operation.kind in ("update", "delete") for operation in draft.operations):
+            self.taken_away()
 
     def _stamped(self, document: Document) -> Document:
         """With a time later than its old stamp: no two states of the file share one (see `_edited_from`)."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from edgemem.memory.lines import Memory
 from edgemem.store.files import FILE_MODE, translated
+from edgemem.store.folder import KV_FOLDER
 from edgemem.store.forgetting import Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.records import FORGOTTEN, Erased, Forgotten
 from edgemem.store.typed_history import FILE_NAME, scrub
 
-KV_FOLDER = "kv"  # in each user's folder
 LOCKS_FOLDER = "locks"
 
 

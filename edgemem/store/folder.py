@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgemem.errors import StoreWriteFailed
+from edgemem.kv_files import remove
 from edgemem.memory.document import parse
 from edgemem.memory.lines import Memory, digest_of, match_lines, memory_of
 from edgemem.store.commit_protocol import CommitProtocol
@@ -22,6 +23,7 @@ from edgemem.store.locks import Locks
 from edgemem.store.records import JournalView
 
 Answer = TypeVar("Answer")
+KV_FOLDER = "kv"  # in each user's folder
 _NO_JOURNAL = JournalView(EMPTY_DIGEST, False, (), (), 1)
 
 
@@ -39,6 +41,7 @@ class UserFolder:
     ) -> None:
         self.user = user
         self.path = data_dir / "users" / user
+        self.kv = self.path / KV_FOLDER
         self.read_only = read_only
         self.now = now
         self.file = MemoryFile(self.path / "memory.md")
@@ -82,7 +85,11 @@ class UserFolder:
         """The only way to change file and journal together: nobody else does meanwhile."""
         journal = self.journal()
         with self.locks.changing():
-            yield CommitProtocol(self.user, self.file, journal, self.now, self._step)
+            yield CommitProtocol(self.user, self.file, journal, self.now, self._step, self._drop_computed)
+
+    def _drop_computed(self) -> None:
+        """Computed prompts hold the memory's tokens. One that cannot be removed is replaced at the next update."""
+        remove(path for path in self.kv.glob("*") if path.is_file())
 
     def ask(self, question: Callable[[Journal], Answer], nothing: Answer) -> Answer:
         """Put a question to the journal; `nothing` is the answer when there is none yet."""

@@ -21,9 +21,9 @@ from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.memory.support import support_of
 from edgemem.store.archive import Archive, archive_text
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
-from edgemem.store.erasing import KV_FOLDER, erase_files, erasure_of, is_export, remove_all, rewrite
+from edgemem.store.erasing import erase_files, erasure_of, is_export, remove_all, rewrite
 from edgemem.store.files import make_private_folder
-from edgemem.store.folder import UserFolder
+from edgemem.store.folder import KV_FOLDER, UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS
 from edgemem.store.journal import Journal
 from edgemem.store.masking import Masking
@@ -78,7 +78,7 @@ class UserStore:
         self._masking = masking
         self.user = folder.user
         self.folder = folder.path
-        self.kv_folder = folder.path / KV_FOLDER
+        self.kv_folder = folder.kv
         self._tombstone_key = TombstoneKey(folder.path.parent.parent / "keys" / f"{folder.user}.key")
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Memory systems of others, as they are published, each in an environment and a process of its own."""

@@ -1,0 +1,243 @@
+"""One sequence of the `llama` engine's shared KV cache: feeding, generating, scoring, saving."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgemem.engines.base import Constraint, Drafter, Ids
+from edgemem.engines.drafting import Drafts, may_draft
+from edgemem.engines.llama_binding import Row
+from edgemem.engines.llama_writing import Logits, Writing
+from edgemem.engines.sampling import log_probabilities
+from edgemem.engines.snapshot import read_snapshot, write_snapshot
+from edgemem.errors import Cancelled, ContextExceeded, EngineFailed
+from edgemem.values import GREEDY, Piece, Sampling, Stats
+
+if TYPE_CHECKING:
+    from edgemem.engines.llama import LlamaEngine
+
+CANCELLABLE_TOKENS = 128  # about 1-2 s of prefill of a 1.5B on two cores: what a reply may have to wait
+
+
+class LlamaSession:
+    """One sequence of the shared cache."""
+
+    def __init__(self, engine: LlamaEngine, sequence: int) -> None:
+        self._engine = engine
+        self._sequence = sequence
+        self._ids: list[int] = []
+        self._logits: Logits | None = None
+        self._prefill = Stats()
+        self._closed = False
+
+    @property
+    def ids(self) -> Ids:
+        return tuple(self._ids)
+
+    @property
+    def logits(self) -> Logits:
+        """Logits after the last id; computed again when they were not kept."""
+        if self._logits is None:
+            self.replay()
+        assert self._logits is not None
+        return self._logits
+
+    def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
+        started = time.perf_counter()
+        if len(ids) > self._engine.binding.context_tokens:
+            raise ContextExceeded(
+                f"the prompt has {len(ids)} tokens, the model's context {self._engine.binding.context_tokens}",
+                "shorten the message, or use a larger context: --context N",
+            )
+        shared = _common_prefix(self._ids, ids)
+        with self._engine.lock:
+            self._cut(shared)
+        step = self._engine.binding.options.batch_tokens if cancelled is None else CANCELLABLE_TOKENS
+        for start in range(shared, len(ids), step):
+            if cancelled is not None and cancelled():
+                raise Cancelled("stopped while reading the prompt")
+            part = ids[start : start + step]
+            with self._engine.lock:  # per batch, so that another session's turn comes in between
+                (logits,) = self._engine.binding.decode(self.rows(part))
+                self.take(part, logits)
+        self._prefill = Stats(prompt_tokens=len(ids), cached_tokens=shared, first_token_s=time.perf_counter() - started)
+        return self._prefill
+
+    def generate(
+        self,
+        max_tokens: int,
+        sampling: Sampling = GREEDY,
+        stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
+        drafter: Drafter | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Piece]:
+        """See `Session.generate`. A drafter is used for greedy decoding without a constraint."""
+        started = time.perf_counter()
+        prefill, self._prefill = self._prefill, Stats(len(self._ids), len(self._ids))
+        most = min(max_tokens, self._engine.binding.context_tokens - len(self._ids))
+        writing = Writing(self._engine.binding, most, sampling, stop, constraint)
+        if drafter is not None and may_draft(sampling, constraint):
+            writing.drafts = Drafts(drafter, self._engine.binding.options.batch_costs)
+        ahead: deque[Logits] = deque()  # rows that have been computed on the guess that their token comes
+        try:
+            while not writing.reason:
+                if cancelled is not None and cancelled():
+                    writing.end("cancelled")
+                elif (token := writing.step(lambda: self.logits)) is not None:
+                    self._advance(token, writing, ahead)
+                if writing.fresh:
+                    yield Piece(writing.fresh)
+                    writing.fresh = ""
+        finally:
+            self._drop(ahead)
+        stats = writing.stats(prefill.prompt_tokens, prefill.cached_tokens, started - prefill.first_token_s)
+        yield Piece(writing.stream.finish(), stats)
+
+    def _advance(self, token: int, writing: Writing, ahead: deque[Logits]) -> None:
+        """Append a token that was chosen: its row is there already, or is computed together with new guesses."""
+        if writing.drafts.came(token):
+            self.take([token], ahead.popleft())
+            return
+        self._drop(ahead)
+        room = writing.most - len(writing.output)
+        guess = writing.drafts.guess([*self._ids, token], room) if writing.drafts.on else []
+        rows = self.rows([token, *guess], all_wanted=True)
+        try:
+            with self._engine.lock:
+                logits = self._engine.binding.decode(rows)
+        except ContextExceeded:  # other sequences hold the cells that the guesses would need
+            if not guess:
+                raise
+            with self._engine.lock:
+                self._engine.binding.trim(self._sequence, len(self._ids))
+                logits = self._engine.binding.decode(rows[:1])
+        self.take([token], logits[0])
+        ahead.extend(logits[1:])
+
+    def _drop(self, ahead: deque[Logits]) -> None:
+        """Drop what was computed on guesses that did not come."""
+        if ahead:
+            ahead.clear()
+            with self._engine.lock:
+                self._engine.binding.trim(self._sequence, len(self._ids))
+
+    def score(self, options: Sequence[Sequence[int]]) -> list[float]:
+        first = log_probabilities(self.logits)
+        return [self._score_one(list(option), first) for option in options]
+
+    def _score_one(self, option: list[int], first: NDArray[np.float64]) -> float:
+        if not option:
+            return 0.0
+        total = float(first[option[0]])
+        if len(option) == 1:
+            return total
+        self.check_room(len(option) - 1)
+        start = len(self._ids)
+        rows = [Row(token, start + index, self._sequence, wanted=True) for index, token in enumerate(option[:-1])]
+        with self._engine.lock:
+            try:
+                logits = self._engine.binding.decode(rows)
+            finally:
+                self._engine.binding.trim(self._sequence, start)
+        return total + sum(float(log_probabilities(row)[token]) for row, token in zip(logits, option[1:], strict=True))
+
+    def fork(self) -> LlamaSession:
+        other = LlamaSession(self._engine, self._engine.take_sequence())
+        with self._engine.lock:
+            self._engine.binding.copy(self._sequence, other._sequence)
+        other._ids = list(self._ids)
+        other._logits = self._logits
+        other._prefill = Stats(len(self._ids), len(self._ids))
+        return other
+
+    def save(self, path: Path) -> None:
+        with self._engine.lock:
+            state = self._engine.binding.state(self._sequence)
+        write_snapshot(path, self._fingerprint(), self._ids, state)
+
+    def load(self, path: Path) -> bool:
+        found = read_snapshot(path, self._fingerprint())
+        if found is None:
+            return False
+        ids, state = found
+        with self._engine.lock:
+            # Into a sequence of its own first, so that a refusal leaves this one as it was.
+            trial = self._engine.take_sequence()
+            if not self._engine.binding.restore(trial, state):
+                self._engine.give_sequence(trial)
+                return False
+            self._engine.give_sequence(self._sequence)
+            self._sequence = trial
+            self._ids, self._logits = ids, None
+        return True
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._engine.give_sequence(self._sequence)
+
+    # --- used by the engine's batches
+
+    def rows(self, tokens: Sequence[int], *, all_wanted: bool = False) -> list[Row]:
+        """Rows that append `tokens`; only the last one's logits are wanted, unless all are."""
+        positions = zip(count(len(self._ids)), tokens, strict=False)
+        last = len(self._ids) + len(tokens) - 1
+        return [Row(token, at, self._sequence, wanted=all_wanted or at == last) for at, token in positions]
+
+    def take(self, tokens: Sequence[int], logits: Logits) -> None:
+        """Note that `tokens` have been decoded."""
+        self._ids += tokens
+        self._logits = logits
+
+    def check_room(self, tokens: int) -> None:
+        room = self._engine.binding.context_tokens
+        if len(self._ids) + tokens > room:
+            raise ContextExceeded(
+                f"{len(self._ids) + tokens} tokens do not fit the model's context of {room}",
+                "use a larger one: --context N",
+            )
+
+    def replay(self) -> None:
+        """Compute the logits after the last id again (one token), when they were not kept."""
+        if self._logits is not None:
+            return
+        if not self._ids:
+            raise EngineFailed("nothing has been fed to this session")
+        last = self._ids[-1]
+        with self._engine.lock:
+            self._cut(len(self._ids) - 1)
+            (logits,) = self._engine.binding.decode(self.rows([last]))
+            self.take([last], logits)
+
+    def _cut(self, length: int) -> None:
+        if length < len(self._ids):
+            self._engine.binding.trim(self._sequence, length)
+            del self._ids[length:]
+            self._logits = None
+
+    def _fingerprint(self) -> dict[str, str]:
+        info = self._engine.info
+        return {
+            "digest": info.digest,
+            "template": info.template_digest,
+            "context": str(info.context_tokens),
+            "kv_type": self._engine.binding.options.kv_type,
+            "flash_attention": info.details["flash_attention"],  # it lays out the values the other way round
+            "version": info.version,
+        }
+
+
+def _common_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
+    for index, (one, other) in enumerate(zip(held, wanted, strict=False)):
+        if one != other:
+            return index
+    return min(len(held), len(wanted))
