@@ -42,6 +42,7 @@ class TombstoneKey:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read = b""
 
     def digests(self, text: str) -> frozenset[str]:
         """Digests of the words of meaning in `text` (of all its words where none has one). StoreWriteFailed."""
@@ -54,14 +55,14 @@ class TombstoneKey:
         return [found for text in texts if (found := self.digests(text))]
 
     def _key(self) -> bytes:
-        with translated(self.path):
-            try:
-                key = self.path.read_bytes()
-            except FileNotFoundError:
-                key = b""
-            if len(key) != KEY_BYTES:
-                key = self._made()
-        return key
+        if not self._read:
+            with translated(self.path):
+                try:
+                    key = self.path.read_bytes()
+                except FileNotFoundError:
+                    key = b""
+                self._read = key if len(key) == KEY_BYTES else self._made()
+        return self._read
 
     def _made(self) -> bytes:
         make_private_folder(self.path.parent)
