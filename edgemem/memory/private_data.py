@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -41,7 +41,8 @@ class _Rule:
     accepts: Callable[[str], bool]
 
 
-def find_private(text: str) -> list[Private]:
+@lru_cache(maxsize=512)  # 0.7 ms for a line; the checker asks about a line and its message several times
+def find_private(text: str) -> tuple[Private, ...]:
     """All private data in `text`, in order, without overlaps."""
     found: list[Private] = []
     taken = bytearray(len(text))
@@ -51,7 +52,7 @@ def find_private(text: str) -> list[Private]:
             if not any(taken[start:end]) and rule.accepts(text[start:end]):
                 found.append(Private(rule.kind, start, end, rule.on_request))
                 taken[start:end] = b"\1" * (end - start)
-    return sorted(found, key=lambda one: one.start)
+    return tuple(sorted(found, key=lambda one: one.start))
 
 
 def find_secret(text: str, *, on_request_too: bool = False) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 HEALTH_SECTION = "Health"
 
 
+@lru_cache(maxsize=2048)  # each reading of the memory asks about each line
 def sensitivity_of(text: str, section: str = "") -> str:
     """`health`, `religion`, `politics`, `sexuality`, `ethnicity`, `biometrics`; '' for an ordinary line."""
     plain = "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c))
