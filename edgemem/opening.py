@@ -60,9 +60,10 @@ def open_model(
     from edgemem.catalogue.resolve import resolve
 
     found = resolve(model, cache=where.cache, config=where.config, offline=offline, persist=persist, progress=progress)
-    header = check_gguf(found.path)
     card = found.card
-    known = [limit for limit in (card.context_tokens if card else 0, header.context_tokens) if limit]
+    header = check_gguf(found.path) if found.path.suffix != ".onnx" else None
+    limits = (card.context_tokens if card else 0, header.context_tokens if header else 0)
+    known = [limit for limit in limits if limit]
     wanted = context_tokens or min([DEFAULT_CONTEXT_TOKENS, *known])
     engine = open_engine(
         found.path,
@@ -71,7 +72,7 @@ def open_model(
         gpu_layers=gpu_layers,
         context_tokens=wanted,
         threads=threads,
-        quantized=header.file_type not in FLOAT_FILE_TYPES,
+        quantized=header is None or header.file_type not in FLOAT_FILE_TYPES,
         tunings=tunings_folder(where) if tune else None,
         may_test=persist,
         progress=progress,

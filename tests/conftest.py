@@ -98,6 +98,22 @@ def source_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Qwen3 as an ONNX graph, made on the spot by the export; skipped where its extra is not installed."""
+    missing = [name for name in ("torch", "transformers", "onnxruntime_genai", "onnx") if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"the extra export is not installed ({', '.join(missing)})")
+    from tiny_checkpoint import make_checkpoint
+
+    from edgemem.export.apart import run_apart
+    from edgemem.export.onnx_genai import build
+
+    folder = tmp_path_factory.mktemp("onnx")
+    run_apart(build, make_checkpoint(folder / "source"), folder / "fp32", "fp32")
+    return folder / "fp32" / "model.onnx"
+
+
+@pytest.fixture(scope="session")
 def smollm2_path() -> Path:
     """The small real model."""
     return _fetched(SMALL_MODEL)

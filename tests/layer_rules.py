@@ -64,6 +64,8 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "regex": ("memory.pattern",),
     "psutil": ("machine",),
     "numpy": ("engines.*",),
+    "onnxruntime": ("engines.onnx_binding",),
+    "tokenizers": ("engines.onnx_tokenizer",),
 }
 
 # Standard modules that speak to a network. urllib.parse only reads text, so it is not among them.
@@ -86,6 +88,20 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "pynvml": ("energy",),
         "mem0": ("peers.mem0.driver",),
     },  # its commands; all else of it is library and neither prints nor asks
+    "export": {
+        "typer": ("cli",),
+        "filelock": ("busy",),
+        "numpy": ("*",),
+        "safetensors": ("checkpoint",),
+        "gguf": ("vocabulary", "convert", "quantize", "imatrix_file"),
+        "llama_cpp": ("quantize", "imatrix"),
+        "tokenizers": ("verify.tokens",),
+        "torch": ("torch_model",),
+        "transformers": ("torch_model",),
+        "peft": ("torch_model",),
+        "onnx": ("onnx_genai",),
+        "onnxruntime_genai": ("onnx_genai",),
+    },
 }
 
 

@@ -90,7 +90,7 @@ def test_an_unknown_error_is_seen_with_its_traceback(data_dir: Path, tmp_path: P
         (["ask", "hi", "--threads", "0"], "flag --threads: 0 cannot be used"),
         (["memory", "show", "--user", "a/b"], "the user name 'a/b' cannot be used"),
         (["bench", "write", "report"], "Missing argument"),
-        (["export", "gguf", "somewhere"], "`edgemem export` is not installed"),
+        (["export", "gguf", "somewhere"], "there is no folder"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_in_both_forms(data_dir: Path, arguments: list[str], message: str) -> None:

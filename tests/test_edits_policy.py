@@ -200,7 +200,7 @@ def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(said:
         ("Write me a poem about my sister.", []),
         ("Tell me what to see in Tbilisi, my colleague is going.", []),
         ("Can you find a book for my son, who is six?", []),
-        ("Write it as a list, I like lists.", ["Write it as a list, I like lists"]),
+        ("Write it as a list, I like lists.", ["I like lists"]),
         ("Please keep in mind that I'm vegan.", ["Please keep in mind that I'm vegan"]),
     ],
 )

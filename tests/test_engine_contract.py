@@ -24,7 +24,14 @@ class Letters:
         return len(text) >= 3
 
 
-@pytest.fixture(scope="module", params=["scripted", pytest.param("llama", marks=pytest.mark.engine)])
+ENGINES = [
+    "scripted",
+    pytest.param("llama", marks=pytest.mark.engine),
+    pytest.param("onnx", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     opened: Engine
     if request.param == "scripted":
@@ -34,7 +41,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     else:
         from edgemem.engines import open_engine
 
-        path: Path = request.getfixturevalue("smollm2_path")
+        path: Path = request.getfixturevalue({"llama": "smollm2_path", "onnx": "tiny_onnx"}[request.param])
         opened = open_engine(path, digest="d1", context_tokens=CONTEXT, threads=2)
     yield opened
     opened.close()
@@ -64,10 +71,10 @@ def test_tokens_round_trip_and_count(engine: Engine) -> None:
 
 
 def test_text_that_spells_a_control_token_stays_text(engine: Engine) -> None:
-    info_control = {"scripted": "<|end|>", "llama": "<|im_end|>"}[engine.info.engine]
+    info_control = {"scripted": "<|end|>", "llama": "<|im_end|>", "onnx": "<|im_end|>"}[engine.info.engine]
     plain, hostile = prompt(engine, "hello"), prompt(engine, f"hello {info_control}")
-    control_id = plain[-3:] if engine.info.engine == "llama" else plain[-1:]
-    count = {"scripted": engine.render([Message("user", "x")])[-2], "llama": 2}[engine.info.engine]
+    control_id = plain[-1:] if engine.info.engine == "scripted" else plain[-3:]
+    count = {"scripted": engine.render([Message("user", "x")])[-2], "llama": 2, "onnx": 2}[engine.info.engine]
     assert hostile.count(count) == plain.count(count), control_id
 
 

@@ -38,6 +38,12 @@ def test_bench_keeps_its_rules() -> None:
     assert broken_rules_of_a_part("bench", modules) == []
 
 
+def test_export_keeps_its_rules() -> None:
+    modules = read_package(folder_of("edgemem.export"), name="edgemem.export")
+    assert "convert" in modules
+    assert broken_rules_of_a_part("export", modules) == []
+
+
 def test_models_holds_data_and_no_code() -> None:
     folder = folder_of("edgemem.models")
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*.py")] == ["__init__.py"]

@@ -236,3 +236,20 @@ def test_a_note_with_a_pronoun_says_who(text: str, note: str) -> None:
 
 def test_a_note_does_not_take_over_a_sentence_too_long_to_be_one() -> None:
     assert as_note(of("My sister " + "rows and " * MAX_CHARS + "sails. She is fast.")[-1]) == "She is fast"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Give me ideas for plants, my flat is small.", "my flat is small."),
+        ("Dame ideas para convivir, que mi piso tiene 40 metros.", "que mi piso tiene 40 metros."),
+        ("Schreib mir eine Absage, weil ich am Montag in Graz bin.", "weil ich am Montag in Graz bin."),
+        ("Write me a poem for my sister, she turns 40.", ""),
+        ("Write it as a list, I like lists.", "I like lists."),
+        ("Tell me what to see in Tbilisi, my colleague is going.", ""),
+        ("Can you find a dinner for two, or tell me where I can?", ""),
+    ],
+)
+def test_what_is_told_behind_a_task_stands_alone(text: str, told: str) -> None:
+    (sentence,) = of(text)
+    assert (sentence.text, sentence.orders) == ((told, False) if told else (text, True))

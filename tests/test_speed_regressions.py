@@ -62,7 +62,7 @@ class Letters:
 
 def work_of(tokens: int) -> tuple[int, int]:
     """Pieces turned into text and function calls made for an answer of so many tokens."""
-    from edgemem.engines.llama_writing import Writing
+    from edgemem.engines.writing import Writing
 
     letters, calls = Letters(), 0
     writing = Writing(letters, tokens, PENALISED, ["\nUser:"], None)  # type: ignore[arg-type]

@@ -1,13 +1,14 @@
 """From what a person writes for a model to a file that may be loaded.
 
-A model is written as a card's name, a path to a .gguf, `org/repo:QUANT`, `org/repo/file.gguf`, each also with
-`hf.co/` before it. Nothing is downloaded unless asked for. Knows cards, cache and hub; does not load models.
+A model is written as a card's name, a path to a .gguf or to a folder made by `export`, `org/repo:QUANT`,
+`org/repo/file.gguf`, each also with `hf.co/` before it. Nothing is downloaded unless asked for. Knows cards, cache and
+hub; does not load models.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from edgemem.catalogue import hub
 from edgemem.catalogue.cards import REPO, Card, CardFile, cards, find_card
 from edgemem.catalogue.digests import Digests, Progress, repair_hint
 from edgemem.catalogue.fetch import Wanted, fetch
+from edgemem.catalogue.folder import folder_card
 from edgemem.catalogue.gguf import check_gguf
 from edgemem.catalogue.storage import Place, gguf_places_of, hub_cache
-from edgemem.errors import DownloadFailed, InvalidInput, ModelDamaged, ModelMissing, ModelUnsupported
+from edgemem.errors import DownloadFailed, InvalidInput, ModelDamaged, ModelMissing
 
 DEFAULT_QUANT = "Q4_K_M"
 HUB_PREFIX = re.compile(r"(?:https?://)?(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
@@ -83,6 +85,9 @@ def resolve(
     if hub_spec == spec:
         if card := find_card(spec, config):
             return _card_file(card, options)
+        folder = Path(spec).expanduser().absolute()
+        if folder.is_dir():
+            return replace(_card_file(folder_card(folder), options), spec=str(folder))
         if _is_path(spec):
             return _path_file(spec, options)
     return _hub_file(hub_spec, spec, options)
@@ -165,8 +170,6 @@ def _is_path(spec: str) -> bool:
 
 def _path_file(spec: str, options: _Options) -> ModelFile:
     path = Path(spec).expanduser().absolute()
-    if path.is_dir():
-        raise ModelUnsupported(f"{path} is a folder.", "Give the path of a .gguf file.")
     if not path.exists():
         raise ModelMissing(f"There is no file {path}.", "Check the path, or see: edgemem model list")
     return ModelFile(str(path), path, _checked_digest(path, options), verified=False)

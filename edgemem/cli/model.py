@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, fetch, remove and choose models.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="Card name, .gguf path, org/repo:QUANT or org/repo/file.gguf.")]
-OptionalName = Annotated[str | None, typer.Argument(help="As for pull; without it the model of your settings.")]
+OptionalName = Annotated[str | None, typer.Argument(help="As for pull, or a folder of export; without it your model.")]
 
 
 @app.command("list")
@@ -121,6 +121,7 @@ def info(run: Run, name: OptionalName = None) -> None:
             raise
     else:
         facts["file"] = _facts(found)
+        facts["card"] = facts["card"] or (asdict(found.card) if found.card else None)
         if found.path.suffix == ".gguf":
             facts["header"] = _header(asdict(check_gguf(found.path)))
     if run.output.json:
@@ -141,7 +142,7 @@ def use(run: Run, name: Name) -> None:
     where = places_for(run)
     if find_card(name, where.config) is None:
         found = _resolve(run, name)
-        name = str(found.path) if Path(name).expanduser().exists() else name
+        name = found.spec if Path(name).expanduser().exists() else name
     file = run.settings.user_file
     write_user_value(file, "model", name)
     if run.output.json:

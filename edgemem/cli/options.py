@@ -28,7 +28,9 @@ def _option(*names: str, text: str, **more: Any) -> Any:
 
 COMMON: dict[str, Any] = {
     "user": Annotated[str | None, _option("--user", text="Whose memory (a name you choose).")],
-    "model": Annotated[str | None, _option("--model", text="Card name, .gguf path or org/repo:QUANT.")],
+    "model": Annotated[
+        str | None, _option("--model", text="Card name, path of a .gguf or an export folder, org/repo:QUANT.")
+    ],
     "data_dir": Annotated[Path | None, _option("--data-dir", text="Keep everything in this folder.")],
     "device": Annotated[str | None, _option("--device", text="auto, cpu or gpu.")],
     "gpu_layers": Annotated[int | None, _option("--gpu-layers", text="Layers on the GPU (-1: all).")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ def open_engine(
     may_test: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Engine:
-    """Load the model at `path`: a GGUF file, or a `.json` list of answers for the scripted engine.
+    """Load the model at `path`: a GGUF file, an ONNX graph in its folder, or a `.json` list of answers for the scripted
+    engine.
 
     `device` is auto, cpu or gpu; `quantized` False says that the weights are floats. `tunings` is the folder where the
     results of self-tests are kept: what is not there is measured first, in seconds, if it `may_test`, and `progress` is
@@ -56,9 +58,17 @@ def open_engine(
         from edgemem.engines.scripted import ScriptedEngine
 
         return ScriptedEngine.from_file(path)
+    from edgemem.machine import usable_threads
+
+    if path.suffix == ".onnx":
+        if find_spec("onnxruntime") is None or find_spec("tokenizers") is None:
+            raise InvalidInput("onnxruntime is not installed", 'install it: pip install "edgemem-runtime[onnx]"')
+        from edgemem.engines.onnx_engine import OnnxEngine
+
+        threads = threads or usable_threads()
+        return OnnxEngine(path, context_tokens=context_tokens, threads=threads, device=device, digest=digest)
     from edgemem.engines.llama import LlamaEngine
     from edgemem.engines.llama_binding import Binding, LoadOptions
-    from edgemem.machine import usable_threads
 
     options = LoadOptions(context_tokens, threads or usable_threads(), device, gpu_layers, quantized)
     if tunings is None:

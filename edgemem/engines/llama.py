@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from edgemem.engines.base import Branch, EngineInfo, Generation, Question
 from edgemem.engines.llama_binding import VERSION, Binding, Row, system_info
 from edgemem.engines.llama_session import LlamaSession
-from edgemem.engines.llama_writing import Writing
+from edgemem.engines.rendering import render, render_next
 from edgemem.engines.template import ChatTemplate
+from edgemem.engines.writing import Writing
 from edgemem.errors import Cancelled, EngineFailed, ModelUnsupported
 from edgemem.values import Message
 
@@ -73,40 +74,10 @@ class LlamaEngine:
         return len(self.tokenize(text))
 
     def render(self, messages: Sequence[Message], *, think: bool = False) -> list[int]:
-        shown, plain = self._shield(messages)
-        ids = self._assemble(self.template.render(shown, think=think), plain)
-        bos = self.binding.bos()
-        return ids if not bos or ids[: len(bos)] == bos else bos + ids
+        return render(self.binding, self.template, messages, think=think)
 
     def render_next(self, message: Message, *, think: bool = False) -> list[int]:
-        (shown,), plain = self._shield([message])
-        mark = _mark(len(plain) + 1)
-        text = self.template.render([Message("user", "-"), Message("assistant", mark), shown], think=think)
-        _, found, after = text.partition(mark)
-        if not found:
-            raise ModelUnsupported("the model's chat template drops the assistant's answers")
-        return self._assemble(after, plain)
-
-    def _shield(self, messages: Sequence[Message]) -> tuple[list[Message], dict[str, str]]:
-        """Contents that spell control tokens go through the template as a mark, and are tokenized as plain text."""
-        shown: list[Message] = []
-        plain: dict[str, str] = {}
-        for message in messages:
-            text = message.content
-            if self.binding.tokenize(text, special=True) != self.binding.tokenize(text, special=False):
-                mark = _mark(len(plain))
-                plain[mark] = text
-                message = Message(message.role, mark)
-            shown.append(message)
-        return shown, plain
-
-    def _assemble(self, text: str, plain: dict[str, str]) -> list[int]:
-        ids: list[int] = []
-        for mark, content in plain.items():
-            before, _, text = text.partition(mark)
-            ids += self.binding.tokenize(before, special=True)
-            ids += self.binding.tokenize(content, special=False)
-        return ids + self.binding.tokenize(text, special=True)
+        return render_next(self.binding, self.template, message, think=think)
 
     # --- sequences
 
@@ -226,7 +197,3 @@ def _own(session: object) -> LlamaSession:
     if not isinstance(session, LlamaSession):
         raise EngineFailed("a session of another engine was given to this one")
     return session
-
-
-def _mark(number: int) -> str:
-    return f"\ue000edgemem-{number}\ue001"  # private-use characters: no tokenizer or template gives them a meaning

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from edgemem.engines.base import Constraint, Drafter, Ids
 from edgemem.engines.drafting import Drafts, may_draft
 from edgemem.engines.llama_binding import Row
-from edgemem.engines.llama_writing import Logits, Writing
 from edgemem.engines.sampling import log_probabilities
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
+from edgemem.engines.writing import Logits, Writing
 from edgemem.errors import Cancelled, ContextExceeded, EngineFailed
 from edgemem.values import GREEDY, Piece, Sampling, Stats
 

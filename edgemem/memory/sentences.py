@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from edgemem.memory import wording
 from edgemem.memory.splitting import split, without_code
@@ -16,10 +17,12 @@ from edgemem.values import Turn
 
 MIN_WORDS, MAX_CHARS = 2, 300
 TOLD_WORDS = 3  # a statement in front of a question has more
+CLAUSES = 4  # of a task that are looked behind
 
 _SYMBOLS = re.compile(r"[<>{}=|\\]|\w\(|\w_\w|\w\[|https?:")
 _QUOTATION = re.compile(r"[\"“”„«][^\"“”„«»]+[\"“”»]?")
 _QUOTES = '"“”„«»'
+_CLAUSE = re.compile(r"[,;:] | [-–—] | (?=(?:because|weil|porque|parce que)\b)")
 _OF_THINGS = ("it", "it's", "it’s", "es")  # pronouns that need no person
 
 
@@ -92,7 +95,7 @@ def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
         to_work_on = _has(text, wording.ORDER)
         if _readable(text):
             orders = to_work_on or _has(text, wording.NEED)
-            told = _before_the_question(text)
+            told = _before_the_question(text) or _behind_the_task(text)
             marked = _marked(turn, told or text, before, quoted=quoted, orders=orders and not told, imagines=playing)
             yield replace(marked, near_forget=forgets and not marked.forgets)
             if marked.forgets and (rest := _after_forgetting(text)):
@@ -109,6 +112,21 @@ def _before_the_question(text: str) -> str:
         if (_has(rest, wording.QUESTION) or _has(rest, wording.ORDER)) and len(told.split()) > TOLD_WORDS:
             asks = _has(told, wording.QUESTION) or _has(told, wording.ORDER) or "¿" in told
             return "" if asks or not _has(told, wording.MINE, but=wording.FOR_ME) else told
+    return ""
+
+
+def _behind_the_task(text: str) -> str:
+    """`my flat is small` of `Give me ideas for plants, my flat is small`; "" where there is no such thing, and where
+    the task itself says how to be answered."""
+    if _has(text, wording.STYLE):
+        return ""
+    for found in islice(_CLAUSE.finditer(text), CLAUSES):
+        task, told = text[: found.start()], text[found.end() :]
+        asked = any(_has(task, pattern) for pattern in (wording.ORDER, wording.NEED, wording.QUESTION))
+        other = any(_has(told, pattern) for pattern in (wording.ORDER, wording.QUESTION, wording.KIN))
+        plainly = not (other or told.endswith("?"))
+        if asked and plainly and len(told.split()) >= TOLD_WORDS and _has(told, wording.MINE, but=wording.FOR_ME):
+            return told
     return ""
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgemem.engines.base import Constraint
 from edgemem.engines.drafting import Drafts
-from edgemem.engines.llama_binding import Binding
 from edgemem.engines.sampling import candidates
 from edgemem.engines.text import TextStream
 from edgemem.values import Sampling, Stats
@@ -20,13 +19,21 @@ Logits = NDArray[np.float32]
 StopReason = Literal["eos", "stop", "length", "constraint", "cancelled", ""]
 
 
+class Pieces(Protocol):
+    """What a vocabulary says about a token: its bytes, and whether it ends an answer."""
+
+    def piece(self, token: int) -> bytes: ...
+
+    def is_end(self, token: int) -> bool: ...
+
+
 class Writing:
     """What one generation has written: chooses its tokens, tells when it ends, and what may be shown."""
 
     def __init__(
-        self, binding: Binding, most: int, sampling: Sampling, stop: Sequence[str], constraint: Constraint | None
+        self, pieces: Pieces, most: int, sampling: Sampling, stop: Sequence[str], constraint: Constraint | None
     ) -> None:
-        self._binding, self.most, self._sampling, self._constraint = binding, most, sampling, constraint
+        self._pieces, self.most, self._sampling, self._constraint = pieces, most, sampling, constraint
         self._random = np.random.default_rng(sampling.seed)
         self.stream = TextStream(stop)
         self.output: list[int] = []
@@ -41,18 +48,34 @@ class Writing:
         if len(self.output) >= self.most:
             self.end("length")
             return None
-        token = pick(self._binding, logits(), self._sampling, self._random, self.output, self.stream, self._constraint)
+        token = self._pick(logits())
         self.first_at = self.first_at or time.perf_counter()
         if token is None:
             self.end("constraint")
-        elif self._binding.is_end(token):
+        elif self._pieces.is_end(token):
             self.end("eos")
         else:
             self.output.append(token)
-            self.fresh = self.stream.push(self._binding.piece(token))
+            self.fresh = self.stream.push(self._pieces.piece(token))
             if self.stream.stopped:
                 self.end("stop")
         return None if self.reason else token
+
+    def _pick(self, logits: Logits) -> int | None:
+        """Sample a token; with a constraint, check that one and only resample on failure. None: nothing fits."""
+        tried = candidates(logits, self._sampling, self._random, self.output)
+        if self._constraint is None:
+            return next(tried)
+        text = self.stream.text
+        for token in tried:
+            if self._pieces.is_end(token):
+                if self._constraint.complete(text):
+                    return token
+            else:
+                piece = self._pieces.piece(token)
+                if piece and self._constraint.allows(text + self.stream.peek(piece)):
+                    return token
+        return None
 
     def end(self, reason: StopReason) -> None:
         self.reason = reason
@@ -70,28 +93,3 @@ class Writing:
             total_s=ended - started,
             stop_reason=self.reason,
         )
-
-
-def pick(
-    binding: Binding,
-    logits: Logits,
-    sampling: Sampling,
-    random: np.random.Generator,
-    output: Sequence[int],
-    stream: TextStream,
-    constraint: Constraint | None,
-) -> int | None:
-    """Sample a token; with a constraint, check that one token and only resample on failure. None: nothing fits."""
-    tried = candidates(logits, sampling, random, output)
-    if constraint is None:
-        return next(tried)
-    text = stream.text
-    for token in tried:
-        if binding.is_end(token):
-            if constraint.complete(text):
-                return token
-        else:
-            piece = binding.piece(token)
-            if piece and constraint.allows(text + stream.peek(piece)):
-                return token
-    return None
