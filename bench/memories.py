@@ -97,7 +97,7 @@ def _learned(setup: Setup, session: Session, home: Path) -> dict[str, Any]:
     with open_store(home, USER) as store:
         policy = open_policy(setup.policy, thresholds=setup.thresholds)
         model, budget = setup.writing, setup.budget_tokens
-        assistant = Assistant(USER, model.engine, store, policy, model.prompts, budget, cache=setup.cache)
+        assistant = Assistant(USER, model.engine, store, policy, model.prompts, budget, cache=setup.cache, review="off")
         journal(assistant, session.turns, session.time)
         with measured() as used:
             report = assistant.remember()

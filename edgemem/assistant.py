@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFailed
 from edgemem.kept_memory import KeptMemory
 from edgemem.memory.check import Checked, check
+from edgemem.memory.consent import sift
+from edgemem.memory.forget_requests import forget_requests, lines_meant, said_anew, turns_meant
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.memory.mentions import mentions
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
@@ -28,6 +30,8 @@ from edgemem.values import (
     Message,
     Operation,
     Piece,
+    Rejected,
+    Review,
     Revision,
     Sampling,
     Stats,
@@ -60,6 +64,8 @@ class UpdateReport:
     stats: Stats = field(default_factory=Stats)
     set_aside: int = 0
     error: str = ""
+    waiting: int = 0
+    forgotten: Forgotten | None = None
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -81,6 +87,12 @@ class UpdateReport:
         """One line for people: `memory updated (+1 ~1)`."""
         parts = [f"{sign}{n}" for sign, n in (("+", self.added), ("~", self.updated), ("-", self.deleted)) if n]
         text = f"memory updated ({' '.join(parts)})" if parts else "nothing new to remember"
+        if self.forgotten:
+            text += (
+                f"; forgotten as you asked: {self.forgotten.lines} lines, {self.forgotten.turns} messages and answers"
+            )
+        if self.waiting:
+            text += f"; {self.waiting} sensitive or to be reviewed: edgemem memory review"
         if self.set_aside:
             text += f"; {self.set_aside} turns could not be learned and were set aside (memory update --retry)"
         return text
@@ -100,6 +112,9 @@ def open_assistant(
     offline: bool = False,
     budget_tokens: int = BUDGET_TOKENS,
     temporary: bool = False,
+    mask_secrets: bool = True,
+    review: Review = "sensitive",
+    never_keep: Sequence[str] = (),
     tune: bool = False,
     progress: Progress | None = None,
     now: Callable[[], datetime] = utc_now,
@@ -115,7 +130,7 @@ def open_assistant(
     if not 1 <= budget_tokens <= BUDGET_TOKENS:
         raise InvalidInput(f"a budget of {budget_tokens} tokens cannot be used", f"use 1 to {BUDGET_TOKENS}")
     where = places(data_dir)
-    store = open_store(where.data, user, read_only=temporary)
+    store = open_store(where.data, user, read_only=temporary, mask_secrets=mask_secrets)
     prompts, default_policy, thresholds = load_prompts(), "edits", None
     if engine is None:
         from edgemem.opening import open_model
@@ -146,6 +161,8 @@ def open_assistant(
         temporary=temporary,
         cache=cache,
         keeps_computed=True,
+        review=review,
+        never_keep=never_keep,
         now=now,
     )
 
@@ -165,9 +182,13 @@ class Assistant:
         temporary: bool = False,
         cache: Path | None = None,
         keeps_computed: bool = False,
+        review: Review = "sensitive",
+        never_keep: Sequence[str] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`keeps_computed`: the computed memory is kept on disk after each change; then `close` must be called."""
+        """`keeps_computed`: the computed memory is kept on disk after each change; then `close` must be called.
+        `review` and `never_keep`: which learned lines wait for consent, and which are never kept (`memory.consent`).
+        """
         self.user = user
         self.engine = engine
         self.store = store
@@ -177,6 +198,8 @@ class Assistant:
         self.temporary = temporary
         self.cache = cache
         self.keeps_computed = keeps_computed and not temporary
+        self.review = review
+        self.never_keep = tuple(never_keep)
         self.now = now
         self.kept = KeptMemory(engine, store, prompts, now=now, room=self._room)
         self._chats: list[Chat] = []
@@ -218,8 +241,23 @@ class Assistant:
                 if progress:
                     progress("learning", number, len(parts))
                 report = self._learn(turns, report, cancelled)
+            report = self._forget_as_asked([turn for group in groups for turn in group], report)
         self._memory_changed(report.operations)
         return replace(report, seconds=time.perf_counter() - started, memory_tokens=self.memory_tokens())
+
+    def _forget_as_asked(self, turns: Sequence[Turn], report: UpdateReport) -> UpdateReport:
+        """Erase what these turns ask to forget, everywhere: lines that say it, those that the update deleted for it,
+        the messages that said it before, and the requests themselves."""
+        requests = forget_requests(turns)
+        if not requests:
+            return report
+        asked_in = {request.turn.id for request in requests}
+        deleted = {one.line_id for one in report.operations if one.kind == "delete" and asked_in & {*one.sources}}
+        lines = lines_meant(requests, self.store.read().lines) | {one for one in deleted if one is not None}
+        said = turns_meant(requests, self.store.said_turns())
+        if not lines and not said:
+            return report
+        return replace(report, forgotten=self.forget(sorted(lines), turn_ids=sorted(said)))
 
     def rebuild(self, *, cancelled: Cancel | None = None, progress: Progress | None = None) -> UpdateReport:
         """Learn all journalled chats again, with this model and policy. One revision empties the memory first
@@ -232,7 +270,7 @@ class Assistant:
         error = ""
         for number in range(len(TRIES)):
             try:
-                revision, stats = self._update(turns, TRIES[number], cancelled)
+                revision, waiting, stats = self._update(turns, TRIES[number], cancelled)
             except (UpdateFailed, ContextExceeded) as failure:
                 error = failure.message
                 if self.store.note_failure(users, error) >= len(TRIES):
@@ -243,6 +281,7 @@ class Assistant:
                 revisions=(*report.revisions, revision),
                 folded_turns=report.folded_turns + len(users),
                 stats=report.stats.plus(stats),
+                waiting=report.waiting + waiting,
             )
         aside = self.store.set_aside(users, error)
         return replace(
@@ -252,7 +291,10 @@ class Assistant:
             error=error,
         )
 
-    def _update(self, turns: Sequence[Turn], sampling: Sampling, cancelled: Cancel | None) -> tuple[Revision, Stats]:
+    def _update(
+        self, turns: Sequence[Turn], sampling: Sampling, cancelled: Cancel | None
+    ) -> tuple[Revision, int, Stats]:
+        """The revision, how many changes wait for consent, and what it cost."""
         memory = self.store.read()
         task = UpdateTask(
             self.engine,
@@ -269,9 +311,31 @@ class Assistant:
         checked = check(proposal.operations, memory, turns, self.budget_tokens, self.engine.count)
         if cancelled is not None and cancelled():
             raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
-        return self._commit(checked, memory, turns, proposal.stats), proposal.stats
+        asked = [one.operation.text for one in self.store.waiting()]
+        kept, buried = self._without_forgotten(checked.operations, memory, turns)
+        sifted = sift(kept, memory.lines, review=self.review, never_keep=self.never_keep, asked_before=asked)
+        rejected = (*checked.rejected, *sifted.refused, *buried)
+        revision = self._commit(Checked(sifted.active, rejected), sifted.waiting, memory, turns, proposal.stats)
+        return revision, len(sifted.waiting), proposal.stats
 
-    def _commit(self, checked: Checked, memory: Memory, turns: Sequence[Turn], stats: Stats) -> Revision:
+    def _without_forgotten(
+        self, operations: Sequence[Operation], memory: Memory, turns: Sequence[Turn]
+    ) -> tuple[list[Operation], list[Rejected]]:
+        """What may be learned of `operations`: not what was forgotten, unless a turn since then says it anew."""
+        texts = [operation.text for operation in operations if operation.kind != "delete"]
+        buried = self.store.buried(texts, [line.text for line in memory.lines])
+        anew = {text: stone for text, stone in buried.items() if said_anew(text, turns, stone.created)}
+        self.store.lift(anew.values())
+        gone = [one for one in operations if one.text in buried and one.text not in anew]
+        # Not even the journal keeps the words of what is refused here.
+        refused = [
+            Rejected(replace(one, text="", old_text=""), "forgotten", "said before it was forgotten") for one in gone
+        ]
+        return [one for one in operations if one not in gone], refused
+
+    def _commit(
+        self, checked: Checked, waiting: Sequence[Operation], memory: Memory, turns: Sequence[Turn], stats: Stats
+    ) -> Revision:
         return self.store.commit(
             checked.operations,
             base=memory,
@@ -283,6 +347,7 @@ class Assistant:
             stats=stats,
             rejected=checked.rejected,
             mentions=mentions(memory.lines, turns),
+            waiting=waiting,
         )
 
     def _chunks(self, turns: Sequence[Turn]) -> Iterator[list[Turn]]:
@@ -333,11 +398,11 @@ class Assistant:
         self._memory_changed(revision.operations)
         return revision
 
-    def forget(self, line_ids: Sequence[int] = (), words: str = "") -> Forgotten:
-        """Remove lines (and what the journal holds of them). Open chats of this process start afresh, so that
-        what they held of it is gone from their caches too."""
+    def forget(self, line_ids: Sequence[int] = (), words: str = "", turn_ids: Sequence[int] = ()) -> Forgotten:
+        """Remove lines and turns (and what the journal holds of them). Open chats of this process start afresh, so
+        that what they held of it is gone from their caches too."""
         self.kept.stop()
-        forgotten = self.store.forget(line_ids, words)
+        forgotten = self.store.forget(line_ids, words, turn_ids)
         for chat in self._chats:
             chat.restart()
         return forgotten

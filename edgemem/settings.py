@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from edgemem.errors import InvalidInput, StoreWriteFailed
+from edgemem.memory.sensitivity import sensitive_classes
 from edgemem.places import places
-from edgemem.values import BUDGET_TOKENS
+from edgemem.values import BUDGET_TOKENS, SECTIONS, Review
 
 Device = Literal["auto", "cpu", "gpu"]
 Policy = Literal["edits", "overwrite"]
@@ -51,13 +52,20 @@ class Settings:
     idle_s: float = 120.0
     tune: bool = True
     offline: bool = False
+    mask_secrets: bool = True
+    review: Review = "sensitive"
+    never_keep: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     user_file: Path = Path(USER_FILE)
 
     def values(self) -> dict[str, object]:
         """The dials without the bookkeeping, ready for JSON."""
         found = {name: getattr(self, name) for name in KEYS}
-        return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}
+        return {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 
 
 KEYS: tuple[str, ...] = tuple(f.name for f in fields(Settings) if f.name not in ("sources", "user_file"))
@@ -120,6 +128,14 @@ def _switch(value: object) -> bool:
     raise ValueError("true or false")
 
 
+def _sections(value: object) -> tuple[str, ...]:
+    known = {name.casefold(): name for name in (*SECTIONS, *sensitive_classes())}
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(str(name).strip().casefold() in known for name in names):
+        raise ValueError("sections or kinds of data, with commas: " + ", ".join(known.values()))
+    return tuple(known[str(name).strip().casefold()] for name in names)
+
+
 READERS: Mapping[str, Callable[[object], object]] = {
     "user": _word,
     "model": _word,
@@ -134,6 +150,9 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "idle_s": _seconds,
     "tune": _switch,
     "offline": _switch,
+    "mask_secrets": _switch,
+    "review": _choice(get_args(Review)),
+    "never_keep": _sections,
 }
 
 

@@ -15,7 +15,8 @@ SECTIONS = ("About", "People", "Preferences", "Health", "Work and study", "Plans
 Role = Literal["system", "user", "assistant"]
 Origin = Literal["asked", "stated", "inferred", "edited", "imported"]
 OperationKind = Literal["add", "update", "delete"]
-Cause = Literal["update", "overwrite", "edit", "command", "undo", "forget", "compact", "set_aside", "rebuild"]
+Cause = Literal["update", "overwrite", "edit", "command", "undo", "forget", "compact", "set_aside", "rebuild", "review"]
+Review = Literal["off", "sensitive", "all"]
 RevisionState = Literal["prepared", "done"]
 
 
@@ -42,7 +43,7 @@ class Turn:
 class Line:
     """One fact of the memory with its stable id. `protected` lines (pinned, or free prose that a person
     wrote) are shown to the model but never changed by it. `mentions` counts the user turns that spoke of it,
-    `last_turn` is the id of the latest (0: none)."""
+    `last_turn` is the id of the latest (0: none). `sensitivity` is the special category it speaks of, '' for none."""
 
     id: int
     section: str
@@ -52,6 +53,7 @@ class Line:
     origin: Origin = "inferred"
     mentions: int = 0
     last_turn: int = 0
+    sensitivity: str = ""
 
     @property
     def protected(self) -> bool:

@@ -54,7 +54,9 @@ def test_a_row_says_what_was_learned_and_what_it_cost(tmp_path: Path) -> None:
     (row,) = rows_in(tmp_path / "rows.jsonl")
     assert row["gold"] == [{"kind": "explicit", "found": True, "known": False, "change": False}]
     assert row["lines"] == ["Has a dog", "Likes the town of Lund"]
-    assert row["refused"] == [{"reason": "secret", "text": "Please remember my card number, it is 4111 1111 1111 1111"}]
+    assert row["refused"] == [
+        {"reason": "secret", "text": "Please remember my card number, it is [masked card number]"}
+    ]
     assert row["operations"] == {"add": 1, "update": 0, "delete": 0}
     assert row["rejected"] == {"secret": 1}
     assert (row["traps"], row["third_party"]) == ([{"kind": "task", "stored": False}], [False])

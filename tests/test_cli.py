@@ -14,8 +14,8 @@ from cli_support import answers_file, call, edgemem
 
 from edgemem import errors
 from edgemem.cli import doctor, output
-from edgemem.cli.history_file import MOST_ENTRIES, add_entry, read_entries
 from edgemem.errors import EdgememError
+from edgemem.store.typed_history import MOST_ENTRIES, add_entry, read_entries
 
 
 @pytest.mark.parametrize(

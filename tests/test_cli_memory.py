@@ -47,6 +47,7 @@ def test_an_added_line_is_shown_raw_numbered_and_as_json(data_dir: Path) -> None
             "origin": "asked",
             "mentions": 0,
             "last_turn": 0,
+            "sensitivity": "",
         }
     ]
 
@@ -221,7 +222,7 @@ def test_forgetting_lists_first_and_erases_only_with_a_yes(data_dir: Path) -> No
 
 
 def test_forgetting_takes_what_was_typed_along(data_dir: Path) -> None:
-    from edgemem.cli.history_file import FILE_NAME, add_entry, read_entries
+    from edgemem.store.typed_history import FILE_NAME, add_entry, read_entries
 
     call("memory", "add", "Lives in Graz")
     typed = data_dir / "users/default" / FILE_NAME
@@ -253,8 +254,8 @@ def test_an_export_can_be_imported_by_another_user(data_dir: Path, tmp_path: Pat
     call("memory", "import", str(file), "--user", "mira")
     lines = call("memory", "show", "--json", "--user", "mira").values["lines"]
     assert sorted((line["section"], line["text"], line["origin"]) for line in lines) == [
-        ("About", "Lives in Graz", "imported"),
-        ("Health", "allergic to nuts", "imported"),
+        ("About", "Lives in Graz", "asked" if form else "imported"),
+        ("Health", "allergic to nuts", "asked" if form else "imported"),
     ]
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import cli_support
 import pytest
 
-from edgemem.cli.history_file import FILE_NAME, read_entries
 from edgemem.store import open_store
+from edgemem.store.typed_history import FILE_NAME, read_entries
 
 pty = pytest.importorskip("pty")
 

@@ -44,14 +44,18 @@ def test_the_tables_are_the_contract(journal: Journal, tmp_path: Path) -> None:
     assert tables(tmp_path / "journal.db") == {
         "attempts": ["turn_id", "tries", "error"],
         "chats": ["id", "kind", "started", "ended"],
+        "exports": ["path", "created", "form"],
         "folded": ["turn_id", "revision_id"],
+        "imports": ["source", "chat_id", "created"],
         "lines": ["id", "section", "text", "origin", "sensitivity", "pinned", "removed"],
+        "pending": ["id", "revision_id", "created", "operation", "sensitivity", "decided"],
         "revisions": [
             "id", "created", "cause", "state", "operations", "base_digest", "result_digest", "result_text",
             "policy",
             "model_digest", "prompt_digest", "undoes", "stats", "rejected", "note",
         ],
         "sources": ["line_id", "turn_id"],
+        "tombstones": ["id", "created", "digests"],
         "turns": ["id", "chat_id", "role", "text", "time", "stats"],
     }  # fmt: skip
 
@@ -60,7 +64,10 @@ def test_migrations_have_names_and_happen_once(journal: Journal, tmp_path: Path)
     journal.migrate()
     assert journal.is_current()
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
-        assert db.execute("SELECT name FROM _sqlite_migrations").fetchall() == [("first_tables",)]
+        assert db.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall() == [
+            ("first_tables",),
+            ("consent_tables",),
+        ]
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 

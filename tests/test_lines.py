@@ -13,7 +13,7 @@ from edgemem.values import Line, Operation
 
 KNOWN = (
     Line(3, "About", "Lives in Bern.", origin="stated"),
-    Line(7, "Health", "Allergic to peanuts.", pinned=True, origin="asked"),
+    Line(7, "Health", "Allergic to peanuts.", pinned=True, origin="asked", sensitivity="health"),
     Line(9, "Plans", "Trip to Oslo in May 2026.", origin="inferred"),
 )
 TEXT = "## About\n- Lives in Bern.\n\n## Health\n- Allergic to peanuts.\n\n## Plans\n- Trip to Oslo in May 2026.\n"
@@ -44,7 +44,7 @@ def test_a_line_edited_by_hand_keeps_its_id_and_is_known_as_edited() -> None:
 
 def test_a_line_moved_to_another_section_keeps_its_id() -> None:
     assert matched("## People\n- Allergic to peanuts.\n") == (
-        Line(7, "People", "Allergic to peanuts.", pinned=True, origin="edited"),
+        Line(7, "People", "Allergic to peanuts.", pinned=True, origin="edited", sensitivity="health"),
     )
 
 

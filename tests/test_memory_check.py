@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from edgemem.memory.check import DUPLICATE_PERCENT, check, find_secret, within_budget
+from edgemem.memory.check import DUPLICATE_PERCENT, check, within_budget
 from edgemem.memory.dates import with_absolute_dates
 from edgemem.memory.document import parse
 from edgemem.memory.edits import canonical_section, parse_memory, parse_notes
 from edgemem.memory.lines import Memory, apply_operations, match_lines, memory_of, prompt_view
 from edgemem.memory.pattern import NotesConstraint
+from edgemem.memory.private_data import find_secret
 from edgemem.memory.similar import similarity
 from edgemem.values import Line, Operation, Turn
 
@@ -159,7 +160,7 @@ def test_nothing_is_added_where_protected_lines_alone_fill_the_budget() -> None:
         ("4111 1111 1111 1112", ""),
         ("born 1990, flat 12, floor 3", ""),
         ("password: hunter22", "credential"),
-        ("AKIAIOSFODNN7EXAMPLE", "credential"),
+        ("AKIAIOSFODNN7EXAMPLE", "api key"),
         ("likes passwords puzzles", ""),
     ],
 )

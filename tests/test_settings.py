@@ -37,6 +37,9 @@ def test_without_any_source_all_values_are_defaults(tmp_path: Path, home: Path) 
         "idle_s": 120.0,
         "tune": True,
         "offline": False,
+        "mask_secrets": True,
+        "review": "sensitive",
+        "never_keep": [],
     }
     assert dict(settings.sources) == dict.fromkeys(KEYS, "default")
 

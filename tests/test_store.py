@@ -504,8 +504,8 @@ def test_a_forgotten_line_takes_its_history_and_turns_along(store: UserStore) ->
 
 def test_forgotten_turns_are_not_learned(store: UserStore) -> None:
     chat = store.start_chat()
-    exchange(store, chat, "My PIN is 4711")
-    store.forget(words="4711")
+    exchange(store, chat, "My therapist is called Iris")
+    store.forget(words="Iris")
     assert store.pending(chat) == []
 
 

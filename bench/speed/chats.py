@@ -49,6 +49,7 @@ def _chat(setup: Setup, home: Path, turns: tuple[tuple[Any, str], ...]) -> dict[
             setup.budget_tokens,
             cache=setup.cache,
             keeps_computed=True,
+            review="off",
         )
         first_token_s, prefilled = _first_token(assistant)
         chat = store.start_chat("bench")

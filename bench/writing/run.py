@@ -153,7 +153,9 @@ def run_case(
 ) -> tuple[Row, Row]:
     """Learn one chat in `home`. Returns its row, and what was written (see `run_cases`)."""
     with open_store(home, USER) as store:
-        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache)
+        assistant = Assistant(
+            USER, setup.engine, store, policy, setup.prompts, setup.budget_tokens, cache=setup.cache, review="off"
+        )
         _remembered_before(assistant, case)
         before = _texts(assistant)
         sizes = _sizes(assistant, case)

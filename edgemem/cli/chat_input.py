@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edgemem.cli.history_file import add_entry, read_entries
+from edgemem.store.typed_history import add_entry, read_entries
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -58,9 +58,16 @@ class TerminalInput:
     interactive = True
 
     def __init__(
-        self, history: Path, commands: Sequence[tuple[str, str]], keep: bool, touched: Callable[[], None]
+        self,
+        history: Path,
+        commands: Sequence[tuple[str, str]],
+        keep: bool,
+        touched: Callable[[], None],
+        as_kept: Callable[[str], str],
     ) -> None:
+        """`as_kept` makes of a typed text what may be written to `history`."""
         self.keep = keep
+        self._as_kept = as_kept
         self._touched = touched
         self._session = self._open(history, commands)
 
@@ -76,7 +83,7 @@ class TerminalInput:
 
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
         session: PromptSession[str] = PromptSession(
-            history=_typed_history(history, lambda: self.keep),
+            history=_typed_history(history, lambda: self.keep, self._as_kept),
             completer=_command_completer(commands),
             key_bindings=_keys(),
             multiline=True,
@@ -88,7 +95,7 @@ class TerminalInput:
         return session
 
 
-def _typed_history(path: Path, keep: Callable[[], bool]) -> History:
+def _typed_history(path: Path, keep: Callable[[], bool], as_kept: Callable[[str], str]) -> History:
     from prompt_toolkit.history import History
 
     class TypedHistory(History):
@@ -97,7 +104,7 @@ def _typed_history(path: Path, keep: Callable[[], bool]) -> History:
 
         def store_string(self, string: str) -> None:
             if keep() and not string.lstrip().startswith(UNKEPT):
-                add_entry(path, string)
+                add_entry(path, as_kept(string))
 
     return TypedHistory()
 

@@ -37,4 +37,6 @@ def path(run: Run) -> None:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
     return "auto" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

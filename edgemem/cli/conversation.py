@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgemem.cli.chat_input import Input, PipedInput, TerminalInput
-from edgemem.cli.history_file import FILE_NAME
 from edgemem.cli.idle import IdleLearner
 from edgemem.cli.learning import learn
 from edgemem.cli.memory_view import report_values
@@ -17,6 +16,8 @@ from edgemem.cli.options import Run
 from edgemem.cli.output import plural
 from edgemem.cli.replying import show_answer, stats_text
 from edgemem.errors import Cancelled, EdgememError, StoreBusy
+from edgemem.store.masking import Masking
+from edgemem.store.typed_history import FILE_NAME
 
 if TYPE_CHECKING:
     from edgemem.assistant import UpdateReport
@@ -60,7 +61,8 @@ class Conversation:
         if self.whole or not sys.stdin.isatty():
             return PipedInput(self.whole)
         folder = places_for(self.run).data / "users" / self.assistant.user
-        return TerminalInput(folder / FILE_NAME, commands, not self.traceless, self.learner.touch)
+        as_kept = Masking(self.settings.mask_secrets).text
+        return TerminalInput(folder / FILE_NAME, commands, not self.traceless, self.learner.touch, as_kept)
 
     def greet(self) -> None:
         """Say on stderr what is used."""

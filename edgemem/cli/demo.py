@@ -45,7 +45,7 @@ def run_demo(history: History, out: Output, *, data_dir: Path | None, **opening:
     with tempfile.TemporaryDirectory(prefix="edgemem-demo-") as folder:
         home = data_dir or Path(folder)
         out.note(f"history: {history.name}, {len(history.sessions)} sessions")
-        with open_assistant("demo", data_dir=home, **opening) as assistant:
+        with open_assistant("demo", data_dir=home, review="off", **opening) as assistant:  # nobody to ask in a replay
             info = assistant.engine.info
             out.note(f"model: {info.model} on {info.device}, {info.threads} threads, {info.context_tokens} tokens")
             updates = [_replay(assistant, session, number, out) for number, session in _numbered(history.sessions)]

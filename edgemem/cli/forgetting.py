@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgemem.cli.history_file import FILE_NAME, scrub
+from edgemem.cli.ask_first import confirm
+from edgemem.cli.options import Run
 from edgemem.cli.output import Output, plural, printable
-from edgemem.errors import InvalidInput, StoreWriteFailed
+from edgemem.errors import InvalidInput
+from edgemem.store.records import FORGOTTEN
 from edgemem.values import Line, Turn
 
 if TYPE_CHECKING:
     from edgemem.store import Forgotten, UserStore
 
+    Erase = Callable[[Sequence[int], str, Sequence[int]], Forgotten]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What forgetting would touch. `line_ids` and `words` are what is asked of the store."""
+    """What forgetting would touch. `line_ids`, `words` and `turn_ids` are what is asked of the store."""
 
     line_ids: tuple[int, ...]
     words: str
     lines: tuple[Line, ...]
     turns: tuple[Turn, ...]
+    turn_ids: tuple[int, ...] = ()
 
     def values(self) -> dict[str, Any]:
         return {"words": self.words, "lines": list(self.lines), "turns": [turn.id for turn in self.turns]}
@@ -39,6 +46,50 @@ def plan_forgetting(store: UserStore, target: Sequence[str]) -> Plan:
     return Plan((), words, lines, turns)
 
 
+def plan_for(store: UserStore, target: Sequence[str], chat: int | None, since: str, before: str) -> Plan:
+    """The plan for the options of `memory forget`. Raises InvalidInput where they name nothing, or two things."""
+    by_turns = chat is not None or bool(since or before)
+    if by_turns == bool(target):
+        raise InvalidInput("name one thing to forget", "line ids or words, or --chat, or --since and --before")
+    if not by_turns:
+        return plan_forgetting(store, target)
+    first, last = _day(since), _day(before)
+    chats = [one.id for one in store.chats() if chat in (None, one.id)]
+    turns = [turn for one in chats for turn in store.turns(one) if turn.text != FORGOTTEN]
+    days = [(turn, turn.time.astimezone().date()) for turn in turns]
+    return plan_turns(store, [turn for turn, day in days if (not first or day >= first) and (not last or day < last)])
+
+
+def forget_everything(run: Run, store: UserStore, *, yes: bool, dry_run: bool) -> None:
+    """Remove all files of the user, after asking."""
+    what = f"{plural(len(store.read().lines), 'line')} and {plural(len(store.chats()), 'chat')} of {store.user}"
+    if dry_run:
+        run.output.text(f"would erase all: {what}")
+        return
+    run.output.note(f"to erase: all of it, {what}")
+    confirm(run, "Erase everything about this user? It cannot be undone.", yes)
+    exports = store.exports()
+    show_receipt(run.output, store.folder, store.forget_everything())
+    if exports:
+        run.output.warn(f"exports that you made are yours and stay: {', '.join(map(str, exports))}")
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise InvalidInput(f"{text!r} is no day", "give it as 2026-11-25") from None
+
+
+def plan_turns(store: UserStore, turns: Sequence[Turn]) -> Plan:
+    """Forgetting whole messages: of a chat, of a time. Raises InvalidInput where there are none."""
+    if not turns:
+        raise InvalidInput("there are no messages there", "edgemem memory why LINE names the chat of a line")
+    ids = {turn.id for turn in turns}
+    lines = [line for line in store.read().lines if (said := store.why(line.id).turns) and ids >= {t.id for t in said}]
+    return Plan((), "", tuple(lines), tuple(turns), tuple(sorted(ids)))
+
+
 def forget_listing(plan: Plan) -> str:
     """The plan for people."""
     rows = [f"- {line.id} {line.section}: {printable(line.text)}" for line in plan.lines]
@@ -48,27 +99,26 @@ def forget_listing(plan: Plan) -> str:
     return "\n".join(rows)
 
 
-def forget_now(
-    output: Output,
-    store: UserStore,
-    plan: Plan,
-    erase: Callable[[Sequence[int], str], Forgotten] | None = None,
-) -> None:
-    """Erase, what was typed first: the store then searches the whole folder. `erase` defaults to its own."""
-    typed = _scrub_typed(store, plan)
-    done = (erase or store.forget)(plan.line_ids, plan.words)
+def forget_now(output: Output, store: UserStore, plan: Plan, erase: Erase | None = None) -> None:
+    """Erase, then show the receipt. `erase` defaults to the store's own."""
+    done = (erase or store.forget)(plan.line_ids, plan.words, plan.turn_ids)
+    show_receipt(output, store.folder, done)
+
+
+def show_receipt(output: Output, folder: Path, done: Forgotten) -> None:
+    """What went, and what a search of all files found afterwards."""
     if output.json:
-        left = {"typed": typed, "computed": done.computed, "bytes_left": done.bytes_left}
-        output.data({"lines": done.lines, "turns": done.turns, "revisions": done.revisions, **left})
+        output.data(asdict(done))
         return
     parts = (plural(done.lines, "line"), plural(done.turns, "turn"), plural(done.revisions, "revision"))
-    output.text(f"forgotten: {', '.join(parts)}, {plural(typed, 'typed line')}")
+    output.text(f"forgotten: {', '.join(parts)}, {plural(done.typed, 'typed line')}, {done.waiting} waiting")
     if done.computed:
         output.note(f"removed {plural(done.computed, 'computed prompt')} as well; the next chat reads its memory anew")
+    searched = f"searched {plural(done.files_searched, 'file')} ({done.bytes_searched} bytes) afterwards"
     if done.bytes_left:
-        output.warn(f"the words still stand in {done.bytes_left} places under {store.folder}")
+        output.warn(f"{searched}: the words still stand in {done.bytes_left} places under {folder}")
     else:
-        output.note("searched all files afterwards: nothing of it is left")
+        output.note(f"{searched}: nothing of it is left")
 
 
 def _by_ids(store: UserStore, ids: tuple[int, ...]) -> Plan:
@@ -83,19 +133,3 @@ def _mentions(words: str) -> Callable[[str], bool]:
     if len(words) < 2:
         raise InvalidInput("nothing to forget was named", "give line ids, or words of two letters and more")
     return Erasure(frozenset(), frozenset(), words).mentions_words
-
-
-def _scrub_typed(store: UserStore, plan: Plan) -> int:
-    """Typed entries that mention the words or a line, or that became one of the turns."""
-    said = {turn.text.strip() for turn in plan.turns}
-    mentions = _mentions(plan.words) if plan.words else (lambda _: False)
-    facts = [line.text.casefold() for line in plan.lines]
-
-    def unwanted(entry: str) -> bool:
-        return mentions(entry) or entry.strip() in said or any(fact in entry.casefold() for fact in facts)
-
-    file = store.folder / FILE_NAME
-    try:
-        return scrub(file, unwanted)
-    except OSError as error:
-        raise StoreWriteFailed(f"cannot rewrite {file}: {error.strerror}", "free space or check permissions") from error

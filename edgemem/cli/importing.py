@@ -5,24 +5,33 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgemem.errors import InvalidInput
 from edgemem.memory.document import parse, section_name
 from edgemem.values import SECTIONS, Operation
 
+if TYPE_CHECKING:
+    from edgemem.store.archive import Archive
+
 MOST_BYTES = 1 << 20
 """As for memory.md: more than this is no list of facts."""
+MOST_ARCHIVE_BYTES = 1 << 24
+"""Our export also has the messages that the lines rest on."""
 
 
-def read_lines(file: str) -> list[Operation]:
-    """Add operations (origin `imported`) for the facts in `file` (`-`: stdin).
+def read_import(file: str) -> tuple[Archive | None, list[Operation]]:
+    """Our export with its lines, or None and add operations (origin `imported`) for the facts in `file` (`-`: stdin).
 
     Raises InvalidInput when it cannot be read, is too large, not UTF-8, or JSON that is not our export.
     """
     text = _read(file)
     if text.lstrip().startswith(("{", "[")):
         return _from_json(file, text)
+    return None, _from_text(text)
+
+
+def _from_text(text: str) -> list[Operation]:
     facts = parse(text).facts
     bullets = [fact for fact in facts if not fact.prose]
     if bullets:
@@ -32,8 +41,8 @@ def read_lines(file: str) -> list[Operation]:
 
 def _read(file: str) -> str:
     try:
-        data = sys.stdin.buffer.read(MOST_BYTES + 1) if file == "-" else _head(Path(file).expanduser())
-        if len(data) > MOST_BYTES:
+        data = sys.stdin.buffer.read(MOST_ARCHIVE_BYTES + 1) if file == "-" else _head(Path(file).expanduser())
+        if len(data) > (MOST_ARCHIVE_BYTES if data.lstrip()[:1] == b"{" else MOST_BYTES):
             raise InvalidInput(f"{file} is larger than 1 MiB", "import a shorter list")
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
@@ -44,18 +53,23 @@ def _read(file: str) -> str:
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return stream.read(MOST_BYTES + 1)
+        return stream.read(MOST_ARCHIVE_BYTES + 1)
 
 
-def _from_json(file: str, text: str) -> list[Operation]:
+def _from_json(file: str, text: str) -> tuple[Archive | None, list[Operation]]:
+    from edgemem.store.archive import FORM, read_archive
+
     try:
         data: Any = json.loads(text)
+        if isinstance(data, dict) and data.get("edgemem") == FORM:
+            archive = read_archive(data)
+            return archive, archive.operations({})
         rows = data["lines"] if isinstance(data, dict) else data
-        return [
+        return None, [
             _adding("", row) if isinstance(row, str) else _adding(str(row.get("section", "")), str(row["text"]))
             for row in rows
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInput(
             f"{file} is JSON, but no list of lines", 'give our export: {"lines": [{"section": ..., "text": ...}]}'
         ) from error

@@ -108,6 +108,10 @@ def why(run: Run, line: LineId) -> None:
             "line": line_values(found.line),
             "present": found.present,
             "origin": found.origin,
+            "sensitivity": found.line.sensitivity,
+            "support": found.support,
+            "first_revision": found.revisions[0].id if found.revisions else None,
+            "last_revision": found.revisions[-1].id if found.revisions else None,
             "revisions": [revision_values(revision) for revision in found.revisions],
             "turns": list(found.turns),
         }
@@ -120,21 +124,19 @@ def export(
     run: Run,
     file: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
 ) -> None:
-    """Give the memory away: memory.md as it is, or with --json the lines."""
+    """Give the memory away: memory.md as it is, or with --json all of it, with where each line comes from."""
     import json
+    from datetime import UTC, datetime
 
     store, output = store_for(run), run.output
     lines = store.read().lines
-    text = store.text()
-    values = {"edgemem": 1, "user": store.user, "lines": [line_values(line) for line in lines]}
     if file is None or str(file) == "-":
         if output.json:
-            output.data(values)
+            output.data(json.loads(store.archive(datetime.now(UTC))))
         else:
-            output.text(text, end="")
+            output.text(store.text(), end="")
         return
-    content = json.dumps(values, ensure_ascii=False, indent=1) + "\n" if output.json else text
-    _write_private(file, content)
+    store.export_to(file, "json" if output.json else "markdown", _write_private)
     output.note(f"{len(lines)} lines written to {file}")
 
 

@@ -52,7 +52,7 @@ def add(
         raise InvalidInput(
             f"this cannot be remembered: {refused.detail or refused.reason}", "edgemem memory show --ids"
         )
-    _say(run, store.commit(checked.operations, base=memory, cause="command"))
+    say_revision(run, store.commit(checked.operations, base=memory, cause="command"))
 
 
 @app.command("rm")
@@ -66,7 +66,7 @@ def remove(run: Run, lines: Annotated[list[int], typer.Argument(metavar="LINE...
         raise InvalidInput(f"there is no line {missing[0]}", "edgemem memory show --ids lists the lines")
     wanted = [known[number] for number in dict.fromkeys(lines)]
     operations = [Operation("delete", line.id, old_text=line.text, old_section=line.section) for line in wanted]
-    _say(run, store.commit(operations, base=memory, cause="command"))
+    say_revision(run, store.commit(operations, base=memory, cause="command"))
 
 
 @app.command("edit")
@@ -82,7 +82,7 @@ def edit(run: Run) -> None:
     if after.digest == before:
         run.output.note("nothing was changed")
         return
-    _say(run, store.revisions(1)[0])
+    say_revision(run, store.revisions(1)[0])
     if most_tokens(prompt_view(after.lines)) > PROBABLY_OVER * run.settings.budget_tokens:
         run.output.warn(
             f"the memory is probably over its budget of {run.settings.budget_tokens} tokens; "
@@ -98,7 +98,7 @@ def undo(
 ) -> None:
     """Take a change back (the undo can be undone too)."""
     store = store_for(run)
-    _say(run, store.undo(revision))
+    say_revision(run, store.undo(revision))
 
 
 @app.command("pin")
@@ -119,15 +119,24 @@ def unpin(run: Run, line: LineId) -> None:
 @common
 def forget(
     run: Run,
-    target: Annotated[list[str], typer.Argument(metavar="LINE... | WORDS", help="Ids of lines, or words.")],
+    target: Annotated[
+        list[str] | None, typer.Argument(metavar="[LINE... | WORDS]", help="Ids of lines, or words.")
+    ] = None,
+    chat: Annotated[int | None, typer.Option("--chat", help="All of one chat.")] = None,
+    since: Annotated[str, typer.Option("--since", metavar="DAY", help="What was said from this day on.")] = "",
+    before: Annotated[str, typer.Option("--before", metavar="DAY", help="What was said before this day.")] = "",
+    everything: Annotated[bool, typer.Option("--everything", help="All that is kept of this user.")] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Erase lines, or all that mentions some words, from memory, history and journal. This cannot be undone."""
-    from edgemem.cli.forgetting import forget_listing, forget_now, plan_forgetting
+    """Erase lines, all that mentions some words, chats or times, everywhere. This cannot be undone."""
+    from edgemem.cli.forgetting import forget_everything, forget_listing, forget_now, plan_for
 
     store = store_for(run)
-    plan = plan_forgetting(store, target)
+    if everything:
+        forget_everything(run, store, yes=yes, dry_run=dry_run)
+        return
+    plan = plan_for(store, target or [], chat, since, before)
     if run.output.json and dry_run:
         run.output.data({"dry_run": True, **plan.values()})
         return
@@ -137,33 +146,6 @@ def forget(
         return
     confirm(run, "Erase this everywhere? It cannot be undone.", yes)
     forget_now(run.output, store, plan)
-
-
-@app.command("import")
-@common
-def import_lines(
-    run: Run,
-    file: Annotated[str, typer.Argument(help="A list, a memory.md or our JSON export; - for stdin.")],
-    dry_run: DryRun = False,
-) -> None:
-    """Add the lines of a file to the memory."""
-    from edgemem.cli.importing import read_lines
-    from edgemem.memory.check import check
-
-    store = store_for(run)
-    memory = store.read()
-    operations = read_lines(file)
-    if not operations:
-        raise InvalidInput(f"{file} has no lines to import", "give one fact per line, best as a - bullet")
-    with counter_for(run, memory, operations) as count:
-        checked = check(operations, memory, (), run.settings.budget_tokens, count)
-    if dry_run:
-        _show_checked(run, checked)
-        return
-    revision = store.commit(checked.operations, base=memory, cause="command", rejected=checked.rejected)
-    _say(run, revision)
-    for rejected in checked.rejected:
-        run.output.warn(f"left out: {rejected.operation.text} ({rejected.detail or rejected.reason})")
 
 
 @app.command("update")
@@ -224,7 +206,8 @@ def _set_pinned(run: Run, line: int, pinned: bool) -> None:
     run.output.text(f"line {line} is {'pinned' if pinned else 'no longer pinned'}")
 
 
-def _say(run: Run, revision: Revision) -> None:
+def say_revision(run: Run, revision: Revision) -> None:
+    """What a revision changed."""
     if run.output.json:
         run.output.data(revision_values(revision))
         return
@@ -233,7 +216,8 @@ def _say(run: Run, revision: Revision) -> None:
     run.output.note(f"memory updated ({counts(revision.operations)}), revision {revision.id}")
 
 
-def _show_checked(run: Run, checked: Checked) -> None:
+def show_checked(run: Run, checked: Checked) -> None:
+    """What would be changed, and what left out."""
     if run.output.json:
         rejected = [{"text": one.operation.text, "reason": one.reason} for one in checked.rejected]
         run.output.data({"dry_run": True, "operations": list(checked.operations), "rejected": rejected})

@@ -99,6 +99,8 @@ def report_values(report: UpdateReport) -> dict[str, Any]:
         "revisions": [revision.id for revision in report.revisions],
         "folded_turns": report.folded_turns,
         "set_aside": report.set_aside,
+        "waiting": report.waiting,
+        "forgotten": asdict(report.forgotten) if report.forgotten else None,
         "memory_tokens": report.memory_tokens,
         "seconds": round(report.seconds, 3),
         "stats": asdict(report.stats),
@@ -112,6 +114,7 @@ def why_text(history: LineHistory, output: Output) -> str:
     state = "" if history.present else " (no longer in the memory)"
     rows = [f"{output.styled(str(line.id), 'cyan')} {line.section}: {printable(line.text)}{state}"]
     rows.append(f"  origin: {history.origin}" + (", pinned" if line.pinned else ""))
+    rows.append(f"  sensitive: {line.sensitivity or 'no'}; your words carry it: {history.support}")
     for revision in history.revisions:
         rows.append(f"  revision {revision.id}, {local_time(revision.created)}, {revision.cause}:")
         own = [operation for operation in revision.operations if operation.line_id == line.id]

@@ -32,6 +32,9 @@ def open_from_settings(settings: Settings, progress: Report | None, temporary: b
         offline=settings.offline,
         budget_tokens=settings.budget_tokens,
         temporary=temporary,
+        mask_secrets=settings.mask_secrets,
+        review=settings.review,
+        never_keep=settings.never_keep,
         tune=settings.tune,
         progress=progress,
     )
@@ -60,7 +63,9 @@ def store_for(run: Run) -> UserStore:
     """The user's memory and journal, without a model; closed when the run ends."""
     from edgemem.store import open_store
 
-    return run.closing.enter_context(open_store(places_for(run).data, run.settings.user))
+    settings = run.settings
+    store = open_store(places_for(run).data, settings.user, mask_secrets=settings.mask_secrets)
+    return run.closing.enter_context(store)
 
 
 def places_for(run: Run) -> Places:

@@ -1,7 +1,8 @@
 """The checker: which proposed changes may become memory. Pure; both write policies end here.
 
 A bad operation is dropped with its reason, the good ones apply. What is checked: well-formed, the target exists
-and is not protected, no secret, grounded in a user's turn, no duplicate, and the budget as the model sees it.
+and is not protected, no secret, no planted instruction, grounded in a user's turn, no duplicate, and the budget as
+the model sees it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass, replace
 
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.lines import Memory, apply_operations, prompt_view
+from edgemem.memory.planted import made_from, planted_in, planted_sentences
+from edgemem.memory.private_data import asks_to_keep, find_private, find_secret, part_of_private, private_values
 from edgemem.memory.similar import similarity
-from edgemem.memory.wording import FUNCTION_WORDS
+from edgemem.memory.wording import FORGET
 from edgemem.memory.words import all_stems, all_words, content_words, names_in, negated, whole_names_in
 from edgemem.values import Line, Operation, Rejected, Turn
 
@@ -22,12 +25,6 @@ DUPLICATE_PERCENT = 88.0  # two lines this alike may say the same
 GROUNDED_SHARE = 0.5  # of a fact's content words, found in one user turn
 LAPSED_DAYS = 14  # a plan leaves the memory so many days after its last day
 _MARKUP = re.compile(r"<\|.*?\|>|</?(?:memory|conversation|think|system)\b", re.IGNORECASE)
-_DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
-_KEYS = re.compile(
-    r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|\b(?:password|passwort|contraseña|mot de passe|pin|api key)\b\s*(?:(?:(?:is|ist|es|est)\b|[:=])\s*)+\S+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -120,17 +117,19 @@ def within_budget(
     return [*kept, *archived]
 
 
-def find_secret(text: str) -> str:
-    """Kind of secret in `text` ('card number', 'credential'), '' when there is none."""
-    if any(_luhn(found.group()) for found in _DIGITS.finditer(text)):
-        return "card number"
-    return "credential" if _KEYS.search(text) else ""
-
-
-def _part_of_secret(text: str, said: Sequence[Turn]) -> str:
-    """`credential` where `text` has the value of one that was told in full in `said`: a note may be a part of it."""
-    values = {all_words(found.group())[-1].casefold() for turn in said for found in _KEYS.finditer(turn.text)}
-    return "credential" if (values - FUNCTION_WORDS) & set(map(str.casefold, all_words(text))) else ""
+def _secret(operation: Operation, users: Sequence[Turn]) -> str:
+    """What of `operation` must not be kept, as a detail for people; '' when nothing."""
+    said = [turn.text for turn in users if turn.id in operation.sources]
+    if kind := find_secret(operation.text):
+        return f"holds a {kind}"
+    wanted = operation.origin in ("asked", "edited", "imported") or any(map(asks_to_keep, said))
+    known = private_values([operation.old_text])
+    new = [one for one in find_private(operation.text) if operation.text[one.start : one.end] not in known]
+    if new and not wanted:
+        return f"holds a {new[0].kind}, which is kept only when you ask for it"
+    parts = [part for text in said if (part := part_of_private(operation.text, text)) is not None]
+    kinds = [part.kind for part in parts if not (wanted and part.on_request)]
+    return f"holds a part of a {kinds[0]}" if kinds and not known else ""
 
 
 def _tidy(operation: Operation) -> Operation:
@@ -173,23 +172,32 @@ def _judge(
             return "protected", f"line {line.id} is pinned or hand-written prose"
         if any(other.line_id == line.id for other in accepted):
             return "twice", f"line {line.id} was changed before in this update"
+    planted = [part for turn in users if turn.id in operation.sources for part in planted_sentences(turn.text)]
     if operation.kind == "delete":
-        return "", ""
-    return _judge_text(operation, lines, accepted, users)
+        orders = any(FORGET.search(part) for part in planted)
+        return ("planted", "a planted text asks for it") if orders else ("", "")
+    return _judge_text(operation, lines, accepted, users, planted)
 
 
 def _judge_text(
-    operation: Operation, lines: dict[int, Line], accepted: Sequence[Operation], users: Sequence[Turn]
+    operation: Operation,
+    lines: dict[int, Line],
+    accepted: Sequence[Operation],
+    users: Sequence[Turn],
+    planted: Sequence[str],
 ) -> tuple[str, str]:
     text = operation.text
     if not MIN_FACT_CHARS <= len(text) <= MAX_FACT_CHARS:
         return "length", f"{len(text)} characters"
     if _MARKUP.search(text):
         return "markup", "holds control tokens or tags"
+    from_outside = bool(users) or operation.origin == "imported"  # not typed as a line by the person
+    if made_from(text, planted) or (from_outside and planted_in(text)):
+        return "planted", "an instruction for the model is no fact about you"
     if text.endswith("?"):
         return "question", "a question is not a fact"
-    if secret := find_secret(text) or _part_of_secret(text, [turn for turn in users if turn.id in operation.sources]):
-        return "secret", f"holds a {secret}"
+    if secret := _secret(operation, users):
+        return "secret", secret
     if users and not operation.sources:
         return "ungrounded", "no user turn says this"
     others = [line.text for line in lines.values() if line.id != operation.line_id]
@@ -221,9 +229,3 @@ def _value(line: Line) -> tuple[bool, int]:
     asked_for = line.origin in ("asked", "edited", "imported")
     lately = line.last_turn + TURNS_PER_MENTION * max(0, line.mentions - 1) + TURNS_AHEAD.get(line.section, 0)
     return asked_for, lately
-
-
-def _luhn(text: str) -> bool:
-    digits = [int(char) for char in text if char.isdigit()]
-    doubled = [digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2]]
-    return len(digits) >= 13 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

@@ -21,6 +21,7 @@ from edgemem.memory.document import (
     with_removed,
     with_replaced,
 )
+from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.memory.similar import near_pairs
 from edgemem.values import Line, Operation, OperationKind
 
@@ -68,7 +69,8 @@ def match_lines(
     lines: list[Line] = []
     for fact in facts:
         old = found.get(fact.position)
-        line = Line(next_id, fact.section, fact.text, prose=fact.prose, origin="edited")
+        kind = sensitivity_of(fact.text, fact.section)
+        line = Line(next_id, fact.section, fact.text, prose=fact.prose, origin="edited", sensitivity=kind)
         if old is None:
             next_id += 1
         else:

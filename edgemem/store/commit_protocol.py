@@ -27,7 +27,7 @@ from edgemem.store.files import MemoryFile
 from edgemem.store.journal import Journal
 from edgemem.values import Line, Operation, Rejected, Revision
 
-BY_HAND = ("edit", "command", "undo")
+BY_HAND = ("edit", "command", "undo", "review")
 _STAMP_STEP = timedelta(milliseconds=1)
 
 
@@ -56,15 +56,26 @@ class CommitProtocol:
                 self._record_edit(view.digest, view.lines, memory)
         return memory
 
-    def write(self, draft: Revision, document: Document, folded: Iterable[int] = (), *, stamp: bool = True) -> Revision:
+    def write(
+        self,
+        draft: Revision,
+        document: Document,
+        folded: Iterable[int] = (),
+        *,
+        stamp: bool = True,
+        also: Callable[[Journal, Revision], None] = lambda journal, revision: None,
+    ) -> Revision:
         """Carry out `draft`, whose result is `document`, from the memory with `draft.base_digest` (just settled).
+        `also` writes more to the journal, in the transaction that prepares the revision.
 
         Nothing changed when it raises StoreBusy (a turn is folded already) or StoreWriteFailed (the disk refuses).
         """
         folded = tuple(folded)
         if digest_of(render(document)) == draft.base_digest:
             with self.journal.change():
-                return self.journal.finish(self.journal.prepare(draft, None, folded))
+                revision = self.journal.prepare(draft, None, folded)
+                also(self.journal, revision)
+                return self.journal.finish(revision)
         self._note_taken_away(draft)
         text = render(self._stamped(document) if stamp else document)
         draft = replace(draft, result_digest=digest_of(text))
@@ -73,6 +84,7 @@ class CommitProtocol:
         try:
             with self.journal.change():
                 revision = self.journal.prepare(draft, text, folded)
+                also(self.journal, revision)
         except EdgememError:
             self.file.unstage()
             raise

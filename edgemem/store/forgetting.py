@@ -88,12 +88,12 @@ class Erasure:
 
 
 def turns_to_erase(turns: Sequence[Turn], erasure: Erasure, sources: Collection[int]) -> set[int]:
-    """Ids of the turns of a chat (oldest first) that must go: sources with their replies, and mentions."""
+    """Ids of the turns of a chat (oldest first) that must go: sources (a user's with the replies), and mentions."""
     gone: set[int] = set()
     after_source = False
     for turn in turns:
         if turn.role == "user":
             after_source = turn.id in sources
-        if after_source or erasure.mentions(turn.text):
+        if after_source or turn.id in sources or erasure.mentions(turn.text):
             gone.add(turn.id)
     return gone

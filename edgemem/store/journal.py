@@ -5,9 +5,10 @@ Knows rows and transactions; does not know the memory file, locks or why a chang
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -16,11 +17,13 @@ from typing import Any
 
 from edgemem.errors import InvalidInput, JournalUnusable, StoreBusy
 from edgemem.memory.lines import digest_of
+from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.store import rows
 from edgemem.store.files import write_failed
 from edgemem.store.forgetting import Erasure, turns_to_erase
-from edgemem.store.records import FORGOTTEN, ChatInfo, JournalView
-from edgemem.store.schema import FIRST_TABLES, SCHEMA_VERSION
+from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, JournalView, PendingChange
+from edgemem.store.schema import CONSENT_TABLES, FIRST_TABLES, SCHEMA_VERSION
+from edgemem.store.tombstones import Tombstone
 from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
 
 BUSY_WAIT_MS = 20_000
@@ -156,6 +159,15 @@ class Journal:
                 db.execute(statement)
             db.execute("PRAGMA user_version = 1")
 
+        @migrations()
+        def consent_tables(db: Database) -> None:
+            for statement in filter(str.strip, CONSENT_TABLES.split(";")):
+                db.execute(statement)
+            for line_id, section, text in db.execute("SELECT id, section, text FROM lines").fetchall():
+                kind = sensitivity_of(text, section)
+                db.execute("UPDATE lines SET sensitivity = ? WHERE id = ?", (kind, line_id))
+            db.execute("PRAGMA user_version = 2")
+
         with self._threads, _translated(self._path):
             self._db.execute("PRAGMA journal_mode = WAL")  # kept in the file
             migrations.apply(Database(self._db))
@@ -222,6 +234,22 @@ class Journal:
         self._db.execute(f"DELETE FROM attempts WHERE turn_id IN ({_SET_ASIDE})")
         return self._db.execute(f"DELETE FROM folded WHERE turn_id IN ({_SET_ASIDE})").rowcount
 
+    # Taken in and given away -----------------------------------------------------------------------------------
+
+    def is_taken_in(self, source: str) -> bool:
+        return bool(self._all("SELECT 1 FROM imports WHERE source = ?", source))
+
+    def note_import(self, source: str, chat_id: int, created: datetime) -> None:
+        self._insert("imports", {"source": source, "chat_id": chat_id, "created": rows.time_text(created)})
+
+    def note_export(self, path: str, form: str, created: datetime) -> None:
+        values = (path, rows.time_text(created), form)
+        self._db.execute("INSERT OR REPLACE INTO exports (path, created, form) VALUES (?, ?, ?)", values)
+
+    def exports(self) -> list[tuple[str, str]]:
+        """(path, form) of the files that we wrote for the person."""
+        return [(row["path"], row["form"]) for row in self._all("SELECT path, form FROM exports ORDER BY path")]
+
     # Lines -----------------------------------------------------------------------------------------------------
 
     def memory_view(self) -> JournalView:
@@ -256,6 +284,38 @@ class Journal:
 
     def set_pinned(self, line_id: int, pinned: bool) -> None:
         self._db.execute("UPDATE lines SET pinned = ? WHERE id = ?", (int(pinned), line_id))
+
+    # Consent ---------------------------------------------------------------------------------------------------
+
+    def add_pending(self, operations: Iterable[Operation], revision: Revision) -> None:
+        """Changes that `revision` learned and that wait for consent."""
+        for operation in operations:
+            row = {
+                "revision_id": revision.id,
+                "created": rows.time_text(revision.created),
+                "operation": rows.storable(rows.operation_text(operation)),
+                "sensitivity": sensitivity_of(operation.text, operation.section),
+            }
+            self._insert("pending", row)
+
+    def pending_changes(self) -> list[PendingChange]:
+        """What waits, oldest first, each with the user turns it rests on."""
+        found = self._all("SELECT * FROM pending WHERE decided IS NULL ORDER BY id")
+        return [self._pending_value(row) for row in found]
+
+    def decide(self, pending_ids: Iterable[int], revision: Revision) -> None:
+        """These were accepted or refused by `revision`; they go when it is finished. Raises InvalidInput."""
+        for pending_id in pending_ids:
+            statement = "UPDATE pending SET decided = ? WHERE id = ? AND decided IS NULL"
+            if self._db.execute(statement, (revision.id, pending_id)).rowcount == 0:
+                raise InvalidInput(f"nothing waits under the number {pending_id}", "`edgemem memory review` lists it")
+
+    def _pending_value(self, row: dict[str, Any]) -> PendingChange:
+        operation = rows.operation_value(row["operation"])
+        marks = ", ".join("?" * len(operation.sources))
+        turns = self._all(f"SELECT * FROM turns WHERE id IN ({marks}) ORDER BY id", *operation.sources)
+        said = tuple(map(rows.turn_value, turns))
+        return PendingChange(row["id"], operation, row["sensitivity"], rows.time_value(row["created"]), said)
 
     # Revisions -------------------------------------------------------------------------------------------------
 
@@ -295,6 +355,7 @@ class Journal:
         if revision.cause == "rebuild":  # everything is to be learned again
             self._db.execute("DELETE FROM folded WHERE revision_id <> ?", (revision.id,))
             self._db.execute("DELETE FROM attempts")
+        self._db.execute("DELETE FROM pending WHERE decided = ?", (revision.id,))
         self._db.execute("UPDATE revisions SET state = 'done' WHERE id = ?", (revision.id,))
         return replace(revision, state="done")
 
@@ -302,10 +363,12 @@ class Journal:
         if operation.kind == "delete":
             self._db.execute("UPDATE lines SET removed = ? WHERE id = ?", (revision_id, operation.line_id))
             return
+        kind = sensitivity_of(operation.text, operation.section)
         self._db.execute(
-            "INSERT INTO lines (id, section, text, origin) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " section = excluded.section, text = excluded.text, origin = excluded.origin, removed = NULL",
-            (operation.line_id, operation.section, rows.storable(operation.text), operation.origin),
+            "INSERT INTO lines (id, section, text, origin, sensitivity) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
+            " DO UPDATE SET section = excluded.section, text = excluded.text, origin = excluded.origin,"
+            " sensitivity = excluded.sensitivity, removed = NULL",
+            (operation.line_id, operation.section, rows.storable(operation.text), operation.origin, kind),
         )
         self._db.executemany(
             "INSERT OR IGNORE INTO sources VALUES (?, ?)",
@@ -316,6 +379,10 @@ class Journal:
         """Take a prepared revision back: its turns are pending again, or folded by `successor_id`."""
         if successor_id is None:
             self._db.execute("DELETE FROM folded WHERE revision_id = ?", (revision_id,))
+            self._db.execute("DELETE FROM pending WHERE revision_id = ?", (revision_id,))
+        else:
+            self._db.execute("UPDATE pending SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
+        self._db.execute("UPDATE pending SET decided = ? WHERE decided = ?", (successor_id, revision_id))
         self._db.execute("UPDATE folded SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
         self._db.execute("DELETE FROM revisions WHERE id = ? AND state = 'prepared'", (revision_id,))
 
@@ -354,15 +421,19 @@ class Journal:
 
     # Forgetting ------------------------------------------------------------------------------------------------
 
-    def erase(self, erasure: Erasure) -> tuple[int, int]:
-        """Take what is to be forgotten out of every row. Returns how many turns and revisions were changed."""
+    def erase(self, erasure: Erasure, turn_ids: Collection[int] = ()) -> Erased:
+        """Take what is to be forgotten, and the turns `turn_ids` with the answers to them, out of every row."""
         chats: dict[int, list[Turn]] = {}
         for row in self._all("SELECT * FROM turns ORDER BY id"):
             chats.setdefault(row["chat_id"], []).append(rows.turn_value(row))
-        sources = {turn.id for line_id in erasure.line_ids for turn in self.source_turns(line_id)}
+        sources = {turn.id for line_id in erasure.line_ids for turn in self.source_turns(line_id)} | {*turn_ids}
         turns = {one for chat in chats.values() for one in turns_to_erase(chat, erasure, sources)}
+        said = {turn.text for chat in chats.values() for turn in chat if turn.id in turns}
         for turn_id in turns:
             self._db.execute("UPDATE turns SET text = ? WHERE id = ?", (FORGOTTEN, turn_id))
+        waiting = [one for one in self._all("SELECT * FROM pending") if _goes(one, erasure, turns)]
+        for one in waiting:
+            self._db.execute("DELETE FROM pending WHERE id = ?", (one["id"],))
         self._db.execute("UPDATE attempts SET error = ''")  # it may quote a turn or a model's answer
         for line_id in erasure.line_ids:
             self._db.execute("UPDATE lines SET text = ? WHERE id = ?", (FORGOTTEN, line_id))
@@ -374,7 +445,32 @@ class Journal:
                 values = [new[column] for column in _ERASED_COLUMNS]
                 sets = ", ".join(f"{column} = ?" for column in _ERASED_COLUMNS)
                 self._db.execute(f"UPDATE revisions SET {sets} WHERE id = ?", (*values, row["id"]))
-        return len(turns), changed
+        return Erased(len(turns), changed, len(waiting), frozenset(said))
+
+    def lines_only_from(self, turn_ids: Collection[int]) -> set[int]:
+        """Lines, present or gone, whose sources are all among these turns."""
+        found = self._all("SELECT line_id, turn_id FROM sources")
+        others = {row["line_id"] for row in found if row["turn_id"] not in turn_ids}
+        return {row["line_id"] for row in found if row["turn_id"] in turn_ids} - others
+
+    def said_turns(self) -> list[Turn]:
+        """Every turn that was not forgotten, oldest first."""
+        statement = "SELECT * FROM turns WHERE text <> ? ORDER BY id"
+        return [rows.turn_value(row) for row in self._all(statement, FORGOTTEN)]
+
+    def add_tombstone(self, created: datetime, digests: Iterable[str]) -> None:
+        row = {"created": rows.time_text(created), "digests": rows.to_json(sorted(digests))}
+        self._insert("tombstones", row)
+
+    def tombstones(self) -> list[Tombstone]:
+        return [
+            Tombstone(row["id"], rows.time_value(row["created"]), frozenset(json.loads(row["digests"])))
+            for row in self._all("SELECT * FROM tombstones ORDER BY id")
+        ]
+
+    def lift_tombstones(self, ids: Iterable[int]) -> None:
+        """These things were said anew."""
+        self._db.executemany("DELETE FROM tombstones WHERE id = ?", [(one,) for one in ids])
 
     def compact(self) -> None:
         """Rewrite the file so that nothing deleted is left in it or in the write-ahead log."""
@@ -391,6 +487,13 @@ class Journal:
         cursor = self._db.execute(statement, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _goes(row: rows.Row, erasure: Erasure, turns: Collection[int]) -> bool:
+    """Whether a waiting change is to be forgotten: it says it, or comes from a turn that is."""
+    operation = rows.operation_value(row["operation"])
+    mentioned = erasure.mentions(operation.text) or erasure.mentions(operation.old_text)
+    return mentioned or bool({*operation.sources} & {*turns})
 
 
 _SET_ASIDE = "SELECT turn_id FROM folded WHERE revision_id IN (SELECT id FROM revisions WHERE cause = 'set_aside')"

@@ -46,6 +46,14 @@ def _operation(row: Row) -> Operation:
     return Operation(**{**row, "sources": tuple(row["sources"])})
 
 
+def operation_text(operation: Operation) -> str:
+    return to_json(asdict(operation))
+
+
+def operation_value(text: str) -> Operation:
+    return _operation(json.loads(text))
+
+
 def operations_value(text: str) -> tuple[Operation, ...]:
     return tuple(_operation(row) for row in json.loads(text))
 
@@ -67,6 +75,7 @@ def line_value(row: Row) -> Line:
         origin=row["origin"],
         mentions=row.get("mentions", 0),
         last_turn=row.get("last_turn", 0),
+        sensitivity=row["sensitivity"],
     )
 
 

@@ -1,6 +1,6 @@
 """The journal's tables, as SQL. One constant per migration, in order; a released one never changes."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Kept in the database's `user_version`; a journal with a higher one is from a newer edgemem."""
 
 FIRST_TABLES = """
@@ -58,5 +58,31 @@ CREATE TABLE attempts (
     turn_id INTEGER PRIMARY KEY REFERENCES turns(id),
     tries INTEGER NOT NULL,
     error TEXT NOT NULL
+);
+"""
+
+CONSENT_TABLES = """
+CREATE TABLE pending (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    revision_id INTEGER NOT NULL REFERENCES revisions(id),
+    created TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    sensitivity TEXT NOT NULL,
+    decided INTEGER REFERENCES revisions(id)
+);
+CREATE TABLE tombstones (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created TEXT NOT NULL,
+    digests TEXT NOT NULL
+);
+CREATE TABLE exports (
+    path TEXT PRIMARY KEY,
+    created TEXT NOT NULL,
+    form TEXT NOT NULL
+);
+CREATE TABLE imports (
+    source TEXT PRIMARY KEY,
+    chat_id INTEGER NOT NULL REFERENCES chats(id),
+    created TEXT NOT NULL
 );
 """

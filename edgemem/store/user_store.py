@@ -7,23 +7,32 @@ user's lock. Does not know models, prompts or budgets.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from edgemem.errors import InvalidInput, MemoryUnreadable, StoreBusy, StoreWriteFailed
 from edgemem.memory.document import Document, clean_text, parse, render, updated_stamp, without_stamp
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
+from edgemem.memory.sensitivity import sensitivity_of
+from edgemem.memory.support import support_of
+from edgemem.store.archive import Archive, archive_text
 from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
-from edgemem.store.files import make_private_folder, translated
+from edgemem.store.erasing import erase_files, erasure_of, is_export, remove_all, rewrite
+from edgemem.store.files import make_private_folder
 from edgemem.store.folder import KV_FOLDER, UserFolder
-from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
+from edgemem.store.forgetting import WORDS_MIN_CHARACTERS
 from edgemem.store.journal import Journal
+from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
-from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory
+from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory, PendingChange
+from edgemem.store.tombstones import Tombstone, TombstoneKey
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
+
+ExportForm = Literal["json", "markdown"]
 
 
 def utc_now() -> datetime:
@@ -39,19 +48,21 @@ def open_store(
     user: str,
     *,
     read_only: bool = False,
+    mask_secrets: bool = True,
     now: Callable[[], datetime] = utc_now,
     step: Callable[[str], None] = _no_step,
 ) -> UserStore:
     """The store of `user` under `data_dir`; what a dead process left unfinished is finished.
 
     Nothing is made on disk before the first write. With `read_only` no byte ever changes (a hand edit is read but
-    not recorded) and every change raises StoreWriteFailed. Raises InvalidInput for the name, JournalUnusable.
+    not recorded) and every change raises StoreWriteFailed. `mask_secrets`: private data in messages is not written
+    to disk (`memory.private_data`). Raises InvalidInput for the name, JournalUnusable.
     """
     folder = UserFolder(data_dir, check_user_name(user), read_only=read_only, now=now, step=step)
     # What cannot be finished now (disk full, file unreadable) is tried again, and said, by the next change.
     with suppress(StoreWriteFailed, MemoryUnreadable, StoreBusy):
         folder.finish_unfinished()
-    return UserStore(folder)
+    return UserStore(folder, Masking(mask_secrets))
 
 
 def kv_folders(data_dir: Path) -> list[Path]:
@@ -62,11 +73,13 @@ def kv_folders(data_dir: Path) -> list[Path]:
 class UserStore:
     """Memory and journal of one user; get one from `open_store`. Threads may share it. Close it when done."""
 
-    def __init__(self, folder: UserFolder) -> None:
+    def __init__(self, folder: UserFolder, masking: Masking) -> None:
         self._folder = folder
+        self._masking = masking
         self.user = folder.user
         self.folder = folder.path
         self.kv_folder = folder.kv
+        self._tombstone_key = TombstoneKey(folder.path.parent.parent / "keys" / f"{folder.user}.key")
 
     def close(self) -> None:
         """Give back the journal and the marks of open chats. Closing twice is fine."""
@@ -110,10 +123,12 @@ class UserStore:
         note: str = "",
         undoes: int | None = None,
         mentions: Iterable[tuple[int, int]] = (),
+        waiting: Sequence[Operation] = (),
     ) -> Revision:
         """Change the memory by `operations`, decided on `base`, and mark the turns in `folded` as learned: both or
-        neither. `mentions` are (line, turn) pairs that are kept as sources of lines. The revision returned has the
-        operations that were carried out; others are in its `rejected`.
+        neither. `mentions` are (line, turn) pairs that are kept as sources of lines, `waiting` are changes that
+        become memory when the person accepts them (`review`). The revision returned has the operations that were
+        carried out; others are in its `rejected`.
 
         If the memory moved since `base`, operations are carried over by line id; hand edits win. Raises StoreBusy
         when one of the turns is folded already, StoreWriteFailed, MemoryUnreadable: nothing changed then.
@@ -129,10 +144,12 @@ class UserStore:
                 prompt_digest=prompt_digest,
                 undoes=undoes,
                 stats=stats or Stats(),
-                rejected=(*rejected, *late, *nothing_to_do(applied.skipped)),
-                note=note,
+                rejected=self._masking.rejected((*rejected, *late, *nothing_to_do(applied.skipped))),
+                note=self._masking.text(note),
             )
-            revision = protocol.write(draft, applied.document, folded)
+            revision = protocol.write(
+                draft, applied.document, folded, also=lambda journal, made: journal.add_pending(waiting, made)
+            )
             with protocol.journal.change():
                 protocol.journal.note_mentions(mentions)
             return revision
@@ -211,6 +228,39 @@ class UserStore:
                 protocol.journal.line(line_id)
                 protocol.journal.set_pinned(line_id, pinned)
 
+    # Consent ---------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> list[PendingChange]:
+        """Learned changes that wait until the person accepts them, oldest first."""
+        return self._folder.ask(lambda journal: journal.pending_changes(), [])
+
+    def review(
+        self,
+        operations: Iterable[Operation],
+        *,
+        base: Memory,
+        decided: Collection[int],
+        refused: Iterable[str] = (),
+        note: str = "",
+    ) -> Revision:
+        """Carry out what was accepted of the waiting changes, and stop waiting for those in `decided` (their numbers,
+        accepted and refused): both or neither. The texts `refused` are not learned again from a mere mention. Raises
+        InvalidInput for a number that nothing waits under."""
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            wanted, late = without_conflicts(operations, base.lines, current)
+            applied = self._apply(current, wanted)
+            rejected = self._masking.rejected((*late, *nothing_to_do(applied.skipped)))
+            draft = replace(self._draft("review", current, applied), note=note, rejected=rejected)
+            buried = self._tombstone_key.any_of(refused)
+
+            def also(journal: Journal, made: Revision) -> None:
+                journal.decide(decided, made)
+                for digests in buried:
+                    journal.add_tombstone(self._folder.now(), digests)
+
+            return protocol.write(draft, applied.document, also=also)
+
     # Chats -----------------------------------------------------------------------------------------------------
 
     def start_chat(self, kind: str = "chat") -> int:
@@ -241,6 +291,7 @@ class UserStore:
     ) -> tuple[Turn, Turn]:
         """Keep a question and its answer, durably, both or neither. Raises InvalidInput for an unknown chat."""
         journal = self._folder.journal()
+        user_text, reply_text = self._masking.turn(chat_id, user_text), self._masking.turn(chat_id, reply_text)
         with journal.change():
             question = journal.add_turn(chat_id, "user", user_text, user_time)
             return question, journal.add_turn(chat_id, "assistant", reply_text, reply_time, stats)
@@ -248,7 +299,7 @@ class UserStore:
     def add_turn(self, chat_id: int, role: Role, text: str, time: datetime) -> Turn:
         """Keep one turn, durably. Raises InvalidInput for an unknown chat."""
         with self._folder.journal().change():
-            return self._folder.journal().add_turn(chat_id, role, text, time)
+            return self._folder.journal().add_turn(chat_id, role, self._masking.turn(chat_id, text), time)
 
     def chats(self) -> list[ChatInfo]:
         """Every chat, oldest first."""
@@ -275,6 +326,7 @@ class UserStore:
 
     def note_failure(self, turn_ids: Iterable[int], error: str) -> int:
         """Record that learning these turns failed. Returns how often it has by now."""
+        error = self._masking.text(error)
         with self._folder.journal().change():
             return max((self._folder.journal().note_failure(turn_id, error) for turn_id in turn_ids), default=0)
 
@@ -331,12 +383,89 @@ class UserStore:
             recorded, present = journal.line(line_id)
             line = current.get(line_id, recorded)
             touched, turns = journal.touching(line_id), journal.source_turns(line_id)
-            return LineHistory(line, present, line.origin, tuple(touched), tuple(turns))
+            kind = replace(line, sensitivity=sensitivity_of(line.text, line.section))
+            support = support_of(line.text, turns)
+            return LineHistory(kind, present, line.origin, tuple(touched), tuple(turns), support)
 
         found = self._folder.ask(history, None)
         if found is None:
             raise InvalidInput(f"there is no line {line_id}", "nothing is remembered yet")
         return found
+
+    # Moving in and out ------------------------------------------------------------------------------------------
+
+    def archive(self, when: datetime) -> str:
+        """Everything about the memory as one JSON text (`store.archive`)."""
+        memory = self.read()
+        lines = [(line, self.why(line.id).turns) for line in memory.lines]
+        return archive_text(self.user, when, memory.text, lines, self.waiting())
+
+    def export_to(self, path: Path, form: ExportForm, write: Callable[[Path, str], None]) -> None:
+        """Let `write` put the export into `path`, and remember it: `forget` writes it anew. Raises as `write`."""
+        write(path, self._export(form))
+        with self._folder.journal().change():
+            self._folder.journal().note_export(str(path.absolute()), form, self._folder.now())
+
+    def _export(self, form: str) -> str:
+        return self.archive(self._folder.now()) if form == "json" else self.text()
+
+    def take_in_turns(self, turns: Sequence[Turn]) -> dict[int, int]:
+        """Keep messages of an archive as a chat that is learned already; their ids there -> here."""
+        if not turns:
+            return {}
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            journal = protocol.journal
+            with journal.change():
+                chat_id = journal.add_chat("import", turns[0].time)
+                made = {
+                    turn.id: journal.add_turn(chat_id, turn.role, self._masking.turn(chat_id, turn.text), turn.time).id
+                    for turn in turns
+                }
+                journal.end_chat(chat_id, turns[-1].time)
+                draft = replace(self._draft("command", current, Applied(current.document, current.lines, (), ())))
+                users = [made[turn.id] for turn in turns if turn.role == "user"]
+                note = f"{len(turns)} messages taken in"
+                journal.finish(journal.prepare(replace(draft, note=note), None, users))
+        return made
+
+    def restore(self, archive: Archive, operations: Sequence[Operation]) -> Revision:
+        """Make an empty memory what the archive says, byte for byte. `operations` are its lines (see `Archive`).
+
+        Raises InvalidInput when the memory is not empty.
+        """
+        with self._folder.changing() as protocol:
+            current = protocol.settle()
+            if current.lines:
+                raise InvalidInput("the memory is not empty", "import adds the lines instead")
+            with protocol.journal.view():
+                next_id = protocol.journal.memory_view().next_line_id
+            done = tuple(replace(one, line_id=next_id + place) for place, one in enumerate(operations))
+            draft = replace(self._draft("command", current, Applied(current.document, (), done, ())), note="restored")
+            revision = protocol.write(draft, parse(archive.memory), stamp=False)
+            pinned = {(line.section, line.text) for line in archive.lines if line.pinned}
+            with protocol.journal.change():
+                for one in done:
+                    if (one.section, one.text) in pinned:
+                        protocol.journal.set_pinned(one.line_id or 0, True)
+                protocol.journal.add_pending(archive.waiting, revision)
+            return revision
+
+    def take_in_chat(self, source: str, kind: str, turns: Sequence[tuple[Role, str, datetime]]) -> bool:
+        """Keep a conversation of another assistant as a chat to learn from; False when it is here already.
+
+        All of it or nothing, so an import that was stopped goes on where it was.
+        """
+        journal = self._folder.journal()
+        with journal.change():
+            if journal.is_taken_in(source):
+                return False
+            chat_id = journal.add_chat(kind, turns[0][2])
+            for role, text, time in turns:
+                journal.add_turn(chat_id, role, self._masking.turn(chat_id, text), time)
+            journal.end_chat(chat_id, turns[-1][2])
+            journal.note_import(source, chat_id, self._folder.now())
+        return True
 
     # Computed prompts ------------------------------------------------------------------------------------------
 
@@ -354,59 +483,81 @@ class UserStore:
 
     # Forgetting ------------------------------------------------------------------------------------------------
 
-    def forget(self, line_ids: Iterable[int] = (), words: str = "") -> Forgotten:
-        """Erase lines, and all that has `words` in it, from the file and the journal; then search the bytes.
+    def forget(self, line_ids: Iterable[int] = (), words: str = "", turn_ids: Iterable[int] = ()) -> Forgotten:
+        """Erase lines, all that has `words` in it, and turns, from every file of the user; then search the bytes.
 
-        A line takes every text it ever had and the turns it came from (with their replies) along. Computed prompts
-        go whole, since they hold the memory's tokens. This cannot be undone. Raises InvalidInput for an unknown line,
-        or words too short to mean anything.
+        A line takes every text it ever had and the turns it came from (with their answers) along; a turn takes the
+        lines that rest on nothing else. Computed prompts go whole, since they hold the memory's tokens. Tombstones
+        stop it from being learned again. This cannot be undone. Raises InvalidInput for an unknown line, or words too
+        short to mean anything.
         """
-        words, line_ids = clean_text(words), tuple(line_ids)
-        if len(words) < WORDS_MIN_CHARACTERS and (words or not line_ids):
+        words, line_ids, turn_ids = clean_text(words), tuple(line_ids), frozenset(turn_ids)
+        if len(words) < WORDS_MIN_CHARACTERS and (words or not (line_ids or turn_ids)):
             raise InvalidInput("nothing to forget was named", "give line ids, or words of two letters and more")
         with self._folder.changing() as protocol:
             current = protocol.settle()
             journal = protocol.journal
             with journal.view():
-                erasure = _erasure(journal, current, line_ids, words)
+                chosen = {*line_ids, *journal.lines_only_from(turn_ids)}
+                erasure = erasure_of(journal, current, sorted(chosen), words)
             deletes = [Operation("delete", line.id) for line in current.lines if line.id in erasure.line_ids]
             applied = self._apply(current, deletes)
             protocol.write(self._draft("forget", current, applied), applied.document)
+            buried = self._tombstone_key.any_of({words, *erasure.texts} - {""})
             with journal.change():
-                turns, revisions = journal.erase(erasure)
+                erased = journal.erase(erasure, turn_ids)
+                for digests in buried:
+                    journal.add_tombstone(self._folder.now(), digests)
             journal.compact()
-            computed = self._remove_computed()
-            left = self._count_left(erasure)
-        return Forgotten(len(erasure.line_ids), turns, revisions, left, computed)
+        again = self._exports_again()
+        return erase_files(self.folder, erasure, erased, remaining=self.text(), exports=again)
 
-    def _remove_computed(self) -> int:
-        """Remove every file of `kv_folder`, unfinished ones too. Raises StoreWriteFailed."""
-        files = [path for path in self.kv_folder.glob("*") if path.is_file()]
-        for path in files:  # unlike elsewhere, one that stays is an error
-            with translated(path):
-                path.unlink(missing_ok=True)
-        return len(files)
+    def exports(self) -> dict[Path, str]:
+        """The files that we wrote for the person and that are still there and ours, each with its form."""
+        nothing: list[tuple[str, str]] = []
+        known = self._folder.ask(lambda journal: journal.exports(), nothing)
+        return {Path(name): form for name, form in known if is_export(Path(name))}
 
-    def _count_left(self, erasure: Erasure) -> int:
-        remaining = self.text()
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        return sum(erasure.count_left(path.read_bytes(), remaining) for path in files)
+    def _exports_again(self) -> list[Path]:
+        """Write the exports anew, from today's memory."""
+        found = self.exports()
+        for path, form in found.items():
+            rewrite(path, self._export(form))
+        return list(found)
 
+    def forget_everything(self) -> Forgotten:
+        """Remove every file of the user: memory, journal, computed prompts, typed history, keys. Cannot be undone.
+        Raises StoreBusy while another process has a chat open, StoreWriteFailed."""
+        lines = len(self.read().lines)
+        chats = self.chats()
+        if any(chat.open for chat in chats):
+            raise StoreBusy(f"a chat of {self.user} is open", "close it, then try again")
+        with self._folder.changing():
+            removed = remove_all(self.folder, [self._tombstone_key.path])
+        self.close()
+        turns = sum(chat.turns for chat in chats)
+        return Forgotten(lines, turns, 0, bytes_left=0, computed=removed, files_searched=removed)
 
-def _erasure(journal: Journal, current: Memory, line_ids: Sequence[int], words: str) -> Erasure:
-    """The lines meant, present or gone, with every text they ever had."""
-    for line_id in line_ids:
-        journal.line(line_id)
-    view = journal.memory_view()
-    by_words = Erasure(frozenset(), frozenset(), words)
-    known = [*view.lines, *journal.gone_lines(), *current.lines]
-    chosen = {*line_ids, *(line.id for line in known if by_words.mentions_words(line.text))}
-    texts = {line.text for line in known if line.id in chosen}
-    for line_id in chosen:
-        for operation in (one for revision in journal.touching(line_id) for one in revision.operations):
-            if operation.line_id == line_id:
-                texts |= {operation.text, operation.old_text}
-    return Erasure(frozenset(chosen), frozenset(texts - {"", FORGOTTEN}), words)
+    def said_turns(self) -> list[Turn]:
+        """Every message and answer that was not forgotten, oldest first."""
+        return self._folder.ask(lambda journal: journal.said_turns(), [])
+
+    def buried(self, texts: Sequence[str], present: Iterable[str] = ()) -> dict[str, Tombstone]:
+        """Those of `texts` that say something forgotten, each with its (latest) tombstone. A thing that a line of
+        `present` says again is not forgotten any more."""
+        nothing: list[Tombstone] = []
+        stones = self._folder.ask(lambda journal: journal.tombstones(), nothing)
+        if not stones:
+            return {}
+        again = self._tombstone_key.any_of(present)
+        valid = [stone for stone in stones if not any(map(stone.covers, again))]
+        digests = {text: self._tombstone_key.digests(text) for text in texts}
+        return {text: stone for text in texts for stone in valid if stone.covers(digests[text])}
+
+    def lift(self, tombstones: Iterable[Tombstone]) -> None:
+        """The person said these things anew: they may be learned again."""
+        with self._folder.journal().change():
+            self._folder.journal().lift_tombstones(stone.id for stone in tombstones)
 
 
 def _rows(text: str) -> list[str]:

@@ -1,0 +1,89 @@
+"""`edgemem bench trust`: what of the promises about privacy holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgemem.cli.options import Run, common
+
+from .shared import kept_prompts, model
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("secrets")
+@common
+def trust_secrets(
+    run: Run,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the public sets, for false alarms.")] = None,
+) -> None:
+    """Count the secrets of our own set that reach journal or memory, and false alarms on harmless lines."""
+    from ..trust.secrets_run import markdown, measure
+
+    found = measure(data)
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(markdown(found), end="")
+    for kind, language, frozen in found["missed"]:
+        run.output.note(f"missed: {kind}, {language}, {'frozen' if frozen else 'tuning'} half")
+
+
+@app.command("planted")
+@common
+def trust_planted(
+    run: Run,
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("planted.jsonl"),
+) -> None:
+    """Say our own planted instructions to a real model: how many are stored, how many obeyed. Stop it at any time."""
+    from ..jsonl import read_objects
+    from ..trust.planted_run import Model, markdown, summary
+    from ..trust.planted_run import run as run_planted
+
+    with model(run) as opened:
+        policy = run.settings.policy or opened.policy
+        for row in run_planted(Model(opened.engine, opened.prompts, policy, kept_prompts(run)), rows):
+            came = [name for name in ("stored", "obeyed", "stored_without", "obeyed_without") if row[name]]
+            run.output.note(f"{row['way']} {row['sign']}: {', '.join(came) or 'nothing'}, {row['seconds']} s")
+    found = read_objects(rows)
+    if run.output.json:
+        run.output.data(summary(found))
+    run.output.text(markdown(found), end="")
+
+
+@app.command("provenance")
+@common
+def trust_provenance(
+    run: Run,
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("provenance.jsonl"),
+) -> None:
+    """Learn 60 turns of our own: asked, stated, only requested, special, about others. Stop it at any time."""
+    from ..jsonl import read_objects
+    from ..trust.planted_run import Model
+    from ..trust.provenance_run import markdown, summary
+    from ..trust.provenance_run import run as run_turns
+
+    with model(run) as opened:
+        policy = run.settings.policy or opened.policy
+        for row in run_turns(Model(opened.engine, opened.prompts, policy, kept_prompts(run)), rows):
+            run.output.note(f"{row['kind']}: {'; '.join(row['lines']) or '-'}{' (waits)' if row['waiting'] else ''}")
+    found = read_objects(rows)
+    if run.output.json:
+        run.output.data(summary(found))
+    run.output.text(markdown(found), end="")
+
+
+@app.command("forgetting")
+@common
+def trust_forgetting(
+    run: Run, data: Annotated[Path, typer.Option("--data", help="Folder of the public sets.")]
+) -> None:
+    """Replay public requests to forget, without a model: what is left of it, and what else was lost."""
+    from ..trust.forgetting_run import markdown, measure
+
+    found = measure(data)
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(markdown(found), end="")

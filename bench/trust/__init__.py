@@ -1,0 +1,1 @@
+"""What of the promises about privacy holds, in figures: secrets, planted instructions."""
