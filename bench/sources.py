@@ -8,7 +8,7 @@ from pathlib import Path
 
 import edgemem
 
-WRITERS = ("assistant.py", "memory/*", "policies/*.py", "prompting/*.py", "prompting/texts/*")
+WRITERS = ("assistant.py", "memory/*", "memory/languages/*", "policies/*.py", "prompting/*.py", "prompting/texts/*")
 """The sources that decide what is written into a memory."""
 
 
