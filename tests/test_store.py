@@ -92,6 +92,17 @@ def test_lines_survive_reopening(tmp_path: Path) -> None:
         )
 
 
+def test_a_line_knows_how_often_and_when_it_was_spoken_of(store: UserStore) -> None:
+    chat = store.start_chat("scripted")
+    first, second = exchange(store, chat, "I like tea"), exchange(store, chat, "tea again")
+    add(store, "Preferences", "I like tea", first)
+    (line,) = store.read().lines
+    assert (line.mentions, line.last_turn) == (1, first.id)
+    store.commit([], base=store.read(), cause="update", folded=[second.id], mentions=[(line.id, second.id)])
+    (line,) = store.read().lines
+    assert (line.mentions, line.last_turn) == (2, second.id)
+
+
 def test_users_do_not_see_each_other(tmp_path: Path) -> None:
     with open_store(tmp_path, "ada") as ada, open_store(tmp_path, "Zoë") as zoe:
         add(ada, "About", "Lives in Bern")

@@ -9,9 +9,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgemem.engines.base import Constraint, Drafter, Ids
 from edgemem.engines.drafting import Drafts, may_draft
 from edgemem.engines.llama_binding import Row
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
     from edgemem.engines.llama import LlamaEngine
 
 CANCELLABLE_TOKENS = 128  # about 1-2 s of prefill of a 1.5B on two cores: what a reply may have to wait
+
+SCORED_ROWS = 64  # rows of logits that are held at once while options are scored: 40 MB with a vocabulary of 150,000
 
 
 class LlamaSession:
@@ -132,23 +131,45 @@ class LlamaSession:
 
     def score(self, options: Sequence[Sequence[int]]) -> list[float]:
         first = log_probabilities(self.logits)
-        return [self._score_one(list(option), first) for option in options]
+        found = [float(first[option[0]]) if option else 0.0 for option in options]
+        longer = [at for at, option in enumerate(options) if len(option) > 1]
+        while longer:
+            wave = self._wave(longer, options)
+            for at, value in zip(wave, self._score_rest([options[at] for at in wave]), strict=True):
+                found[at] += value
+            longer = longer[len(wave) :]
+        return found
 
-    def _score_one(self, option: list[int], first: NDArray[np.float64]) -> float:
-        if not option:
-            return 0.0
-        total = float(first[option[0]])
-        if len(option) == 1:
-            return total
-        self.check_room(len(option) - 1)
+    def _wave(self, longer: list[int], options: Sequence[Sequence[int]]) -> list[int]:
+        """The next options that are read as one batch: one, or as many as have a sequence and a row each."""
+        rows = 0
+        wave = longer[: max(1, self._engine.free_sequences)]
+        for number, at in enumerate(wave):
+            rows += len(options[at])
+            if number and rows > SCORED_ROWS:
+                return wave[:number]
+        return wave
+
+    def _score_rest(self, options: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probability of what follows the first token of each option; all are one batch."""
+        self.check_room(sum(len(option) - 1 for option in options))
+        forks = [self.fork() for _ in options[1:]]
         start = len(self._ids)
-        rows = [Row(token, start + index, self._sequence, wanted=True) for index, token in enumerate(option[:-1])]
-        with self._engine.lock:
-            try:
-                logits = self._engine.binding.decode(rows)
-            finally:
-                self._engine.binding.trim(self._sequence, start)
-        return total + sum(float(log_probabilities(row)[token]) for row, token in zip(logits, option[1:], strict=True))
+        try:
+            rows = [
+                Row(token, start + index, session._sequence, wanted=True)
+                for session, option in zip((self, *forks), options, strict=True)
+                for index, token in enumerate(option[:-1])
+            ]
+            with self._engine.lock:
+                try:
+                    logits = iter(self._engine.binding.decode(rows))
+                finally:
+                    self._engine.binding.trim(self._sequence, start)
+        finally:
+            for fork in forks:
+                fork.close()
+        return [sum(float(log_probabilities(next(logits))[token]) for token in option[1:]) for option in options]
 
     def fork(self) -> LlamaSession:
         other = LlamaSession(self._engine, self._engine.take_sequence())

@@ -75,7 +75,8 @@ def match_lines(
             next_id += 1
         else:
             same = (old.section, old.text) == (fact.section, fact.text)
-            line = replace(line, id=old.id, pinned=old.pinned, origin=old.origin if same else "edited")
+            origin = old.origin if same else "edited"
+            line = replace(old, section=line.section, text=line.text, prose=line.prose, origin=origin, sensitivity=kind)
         lines.append(line)
     return tuple(lines)
 
