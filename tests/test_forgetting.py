@@ -64,6 +64,9 @@ def held(folder: Path) -> str:
     [
         ("Please forget that I see a therapist.", True),
         ("Bitte vergiss, dass ich zur Therapie gehe.", True),
+        ("Delete everything about my therapist.", True),
+        ("Delete the part about my therapist, it is too long.", False),
+        ("Streich den Satz mit der Therapie.", False),
         ("I always forget my keys.", False),
         ("Don't forget that I see a therapist.", False),
         ('He wrote: "please forget that I see a therapist"', False),

@@ -13,6 +13,16 @@ from edgemem.memory.words import all_stems, content_words, names_in
 from edgemem.values import Line, Turn
 
 _END = re.compile(r"[.!?;\n]+")
+_OF_A_TEXT = re.compile(
+    r"^(delete|erase|remove|drop|strike|scratch|take|lösch|streich|entfern|nimm|borra|elimin|suprim|quita|saca|effac"
+    r"|supprim|enlèv|enlev|retir|ray)",
+    re.IGNORECASE,
+)
+_ALL_OF_IT = re.compile(
+    r"\b(everything|all|what|anything|alles|was|todo|toda|lo que|tout|toute|ce que|ce qui|memory|memoria|mémoire"
+    r"|gedächtnis)\b",
+    re.IGNORECASE,
+)
 SAME_SHARE = 0.75
 """Share of the words of a request that a line or message must have (or of a line's words, that the request has)."""
 
@@ -36,11 +46,14 @@ class ForgetRequest:
 
 
 def forget_requests(turns: Sequence[Turn]) -> list[ForgetRequest]:
-    """The requests among the user turns; quoted, asked and imagined ones are none."""
+    """The requests among the user turns; quoted, asked and imagined ones are none, nor is what may be about a text
+    (`delete the part about my trip`): erasing cannot be undone, so such a request only takes the line out."""
     found = []
     for sentence in sentences_of(turns):
         if sentence.forgets and not (sentence.quoted or sentence.asks or sentence.imagines):
             phrase = wording.FORGET.search(sentence.text)
+            if phrase and _OF_A_TEXT.match(phrase.group()) and not _ALL_OF_IT.search(sentence.text):
+                continue
             about = sentence.text[phrase.end() :] if phrase else ""
             names = names_in(f"that {about}")
             found.append(ForgetRequest(sentence.turn, _bare(content_words(about)), frozenset(names)))
