@@ -102,7 +102,7 @@ def _prepare_home(setup: SpeedSetup, home: Path) -> None:
         lines = [Operation("add", section="About", text=text) for text in cost_case().memory_before]
         store.commit(lines, base=store.read(), cause="command")
         policy = writer(Setup(setup.engine, setup.prompts))
-        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, keeps_computed=True)
+        assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, keeps_computed=True, review="off")
         # All of it, however long it takes: closing would stop after some seconds.
         view = prompt_view(store.read().lines)
         session = setup.engine.open()
