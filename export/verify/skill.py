@@ -65,7 +65,8 @@ def _learn(
     cache: Path,
 ) -> _Learned:
     with open_store(home, USER) as store:
-        assistant = Assistant(USER, engine, store, open_policy(policy, thresholds=thresholds), prompts, cache=cache)
+        write = open_policy(policy, thresholds=thresholds)
+        assistant = Assistant(USER, engine, store, write, prompts, cache=cache, review="off")  # the model, not consent
         if chat.memory_before:
             lines = [Operation("add", section="About", text=text, origin="imported") for text in chat.memory_before]
             store.commit(lines, base=store.read(), cause="command")
