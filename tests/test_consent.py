@@ -93,6 +93,8 @@ def test_nothing_is_asked_twice() -> None:
     found = sift([operation(ASTHMA), operation(ASTHMA)], (), review="sensitive", asked_before=())
     assert len(found.waiting) == 1
     assert sift([operation(ASTHMA)], (), review="sensitive", asked_before=[ASTHMA]).waiting == ()
+    peanuts, walnuts = "I'm badly allergic to peanuts", "I'm badly allergic to walnuts"
+    assert len(sift([operation(walnuts)], (), review="sensitive", asked_before=[peanuts]).waiting) == 1
 
 
 @pytest.mark.parametrize("never", ["Health", "health"])

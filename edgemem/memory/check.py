@@ -202,14 +202,14 @@ def _judge_text(
         return "ungrounded", "no user turn says this"
     others = [line.text for line in lines.values() if line.id != operation.line_id]
     others += [other.text for other in accepted if other.kind != "delete"]
-    if any(_says_again(text, other) for other in others):
+    if any(says_again(text, other) for other in others):
         return "duplicate", "another line says this"
     if operation.kind == "update" and text == operation.old_text:
         return "unchanged", "the line already reads so"
     return "", ""
 
 
-def _says_again(text: str, other: str) -> bool:
+def says_again(text: str, other: str) -> bool:
     """Whether `text` is nearly `other`: alike, and no word of meaning, name or number more (`allergic to nuts`, `to
     walnuts`; `is called Al`, `is called Bo`)."""
     alike = similarity(text.casefold(), other.casefold()) >= DUPLICATE_PERCENT

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgemem.errors import InvalidInput
-from edgemem.memory.check import DUPLICATE_PERCENT
+from edgemem.memory.check import says_again
 from edgemem.memory.sensitivity import sensitivity_of
-from edgemem.memory.similar import similarity
 from edgemem.values import Line, Operation, Rejected, Review
 
 
@@ -63,7 +62,7 @@ def _waits(operation: Operation, old: Line | None, kind: str, review: Review) ->
 
 
 def _asked(text: str, before: Iterable[str]) -> bool:
-    return bool(text) and any(similarity(text.casefold(), one.casefold()) >= DUPLICATE_PERCENT for one in before)
+    return bool(text) and any(says_again(text, one) for one in before)
 
 
 def accepted(waiting: Mapping[int, Operation], accept: Mapping[int, str]) -> list[Operation]:
