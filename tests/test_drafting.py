@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from notes_support import NOTES
+from ties_support import agree
 
 from edgemem.assistant import open_assistant
 from edgemem.engines.base import Drafter, Engine
@@ -20,8 +21,6 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 MEMORY = "\n".join(f"- [Plans] {day} is a day of the week." for day in DAYS)
 LIST = f"{MEMORY}\n" * 3  # a model goes on with the same list once more
 CONTEXT = 2048
-NEAR_TIE = 0.6
-"""Log-odds. Batches of another size round differently (quantized activations), so a guess may decide such a tie."""
 
 
 @pytest.fixture(scope="module", params=["scripted", pytest.param("llama", marks=pytest.mark.engine)])
@@ -48,19 +47,6 @@ def written(
     session.close()
     assert pieces[-1].stats is not None
     return "".join(piece.text for piece in pieces), pieces[-1].stats, ids
-
-
-def agree(engine: Engine, plain: Sequence[int], drafted: Sequence[int]) -> bool:
-    """Whether the ids are the same, or part where the model itself is undecided."""
-    if plain == drafted:
-        return True
-    at = next((i for i, (a, b) in enumerate(zip(plain, drafted, strict=False)) if a != b), None)
-    assert at is not None, "one of the texts ended early"
-    session = engine.open()
-    session.feed(plain[:at])
-    one, other = session.score([[plain[at]], [drafted[at]]])
-    session.close()
-    return abs(one - other) < NEAR_TIE
 
 
 def copying(engine: Engine, text: str) -> CopyDrafter:

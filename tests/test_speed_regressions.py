@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from notes_support import noting
+from ties_support import agree
 
 from edgemem.assistant import Assistant, Chat, open_assistant
 from edgemem.engines.base import Engine, Session
@@ -23,7 +24,6 @@ from edgemem.values import GREEDY, Stats
 FACTS = ("Works as a baker in Porto", "Sister Ana lives in Halifax", "Plays the cello on Thursdays")
 LIST = "\n".join(f"- [About] {fact}." for fact in FACTS)
 PENALISED = replace(GREEDY, repeat_penalty=1.1)  # the sampling that looks back
-NEAR_TIE = 0.6  # log-odds: batches of another size round differently, see tests/test_drafting.py
 
 
 # --- threads
@@ -179,18 +179,6 @@ def written(session: Session, tokens: int = 16, drafter: CopyDrafter | None = No
     return session.ids[before:]
 
 
-def agree(engine: Engine, prompt: list[int], plain: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether both are the same, or part where the model itself is undecided."""
-    at = next((i for i, (a, b) in enumerate(zip(plain, other, strict=False)) if a != b), None)
-    if at is None:
-        return len(plain) == len(other)
-    session = engine.open()
-    session.feed([*prompt, *plain[:at]])
-    one, two = session.score([[plain[at]], [other[at]]])
-    session.close()
-    return abs(one - two) < NEAR_TIE
-
-
 @pytest.mark.engine
 def test_drafted_restored_and_continued_text_is_the_plain_one(opened: Open, tmp_path: Path) -> None:
     engine = opened()
@@ -203,7 +191,7 @@ def test_drafted_restored_and_continued_text_is_the_plain_one(opened: Open, tmp_
     drafting = engine.open()
     drafting.feed(prompt)
     drafter = CopyDrafter(engine.tokenize(f"{LIST}\n"), lambda token: engine.detokenize([token]))
-    assert agree(engine, prompt, plain, written(drafting, 32, drafter))
+    assert agree(engine, [*prompt, *plain], [*prompt, *(written(drafting, 32, drafter))])
 
     saved = engine.open()
     saved.feed(prompt[:-5])
@@ -212,13 +200,13 @@ def test_drafted_restored_and_continued_text_is_the_plain_one(opened: Open, tmp_
     assert restored.load(tmp_path / "one.kv")
     fed = restored.feed(prompt)
     assert fed.prompt_tokens - fed.cached_tokens == 5
-    assert agree(engine, prompt, plain, written(restored, 32))
+    assert agree(engine, [*prompt, *plain], [*prompt, *(written(restored, 32))])
 
     continued = engine.open()
     continued.feed(prompt)
     first = written(continued, 12)
     assert continued.feed(continued.ids).cached_tokens == len(prompt) + 12
-    assert agree(engine, prompt, plain, first + written(continued, 20))
+    assert agree(engine, [*prompt, *plain], [*prompt, *(first + written(continued, 20))])
 
 
 @pytest.mark.engine
