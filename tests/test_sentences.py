@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgemem.memory.sentences import MAX_CHARS, Sentence, as_note, sentences_of
+from edgemem.memory.sentences import MAX_CHARS, Sentence, sentences_of, with_subject
 from edgemem.memory.splitting import split
 from edgemem.values import Turn
 
@@ -48,6 +48,10 @@ SPLITS = [
     ("  \n \t ", []),
     ("", []),
 ]
+
+
+def as_note(sentence: Sentence) -> str:
+    return with_subject(sentence.text, sentence)
 
 
 @pytest.mark.parametrize(("text", "sentences"), SPLITS)

@@ -24,22 +24,9 @@ def model(run: Run, name: str | None = None, *, tune: bool = False) -> Iterator[
 
     Accuracy is measured with the same settings on every machine, speed with what suits this one (`tune`).
     """
-    from edgemem.cli.open import places_for
-    from edgemem.opening import open_model
+    from edgemem.cli.open import model_for
 
-    settings = run.settings
-    with run.output.progress("bytes") as report_bytes:
-        opened = open_model(
-            name or settings.model,
-            where=places_for(run),
-            device=settings.device,
-            gpu_layers=settings.gpu_layers,
-            context_tokens=settings.context_tokens,
-            threads=settings.threads,
-            offline=settings.offline,
-            tune=tune and settings.tune,
-            progress=report_bytes,
-        )
+    opened = model_for(run, name, tune=tune)
     try:
         yield opened
     finally:

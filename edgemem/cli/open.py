@@ -13,6 +13,7 @@ from edgemem.settings import Settings
 
 if TYPE_CHECKING:
     from edgemem.assistant import Assistant
+    from edgemem.opening import OpenedModel
     from edgemem.store import UserStore
 
 
@@ -57,6 +58,25 @@ def assistant_for(run: Run, temporary: bool = False) -> Iterator[Assistant]:
         yield assistant
     finally:
         assistant.close()
+
+
+def model_for(run: Run, name: str | None = None, *, tune: bool = True) -> OpenedModel:
+    """The model called `name` (that of the settings without), which the caller closes; `tune` if the settings do."""
+    from edgemem.opening import open_model
+
+    settings = run.settings
+    with run.output.progress("bytes") as report:
+        return open_model(
+            name or settings.model,
+            where=places_for(run),
+            device=settings.device,
+            gpu_layers=settings.gpu_layers,
+            context_tokens=settings.context_tokens,
+            threads=settings.threads,
+            offline=settings.offline,
+            tune=tune and settings.tune,
+            progress=report,
+        )
 
 
 def store_for(run: Run) -> UserStore:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemem.cli.open import places_for
+from edgemem.cli.open import model_for, places_for
 from edgemem.cli.options import Run, common
 
 
@@ -19,7 +19,6 @@ def demo(
     """Replay a chat history, show each memory change, then answer from memory and from the full history."""
     from edgemem.cli.demo import run_demo
     from edgemem.demo.data import bundled, read_history
-    from edgemem.opening import open_model
 
     history = read_history(data) if data else bundled()
     settings, where = run.settings, places_for(run)
@@ -28,18 +27,7 @@ def demo(
 
         with run.output.progress("bytes") as report:
             pull(settings.model, cache=where.cache, config=where.config, offline=settings.offline, progress=report)
-    with run.output.progress("bytes") as report:
-        opened = open_model(
-            settings.model,
-            where=where,
-            device=settings.device,
-            gpu_layers=settings.gpu_layers,
-            context_tokens=settings.context_tokens,
-            threads=settings.threads,
-            offline=settings.offline,
-            tune=settings.tune,
-            progress=report,
-        )
+    opened = model_for(run)
     run_demo(
         history,
         run.output,

@@ -212,9 +212,10 @@ def _judge_text(
 def says_again(text: str, other: str) -> bool:
     """Whether `text` is nearly `other`: alike, and no word of meaning, name or number more (`allergic to nuts`, `to
     walnuts`; `is called Al`, `is called Bo`)."""
-    alike = similarity(text.casefold(), other.casefold()) >= DUPLICATE_PERCENT
+    if similarity(text.casefold(), other.casefold()) < DUPLICATE_PERCENT:
+        return False
     said = content_words(text) <= all_stems(other) and whole_names_in(text) <= set(map(str.casefold, all_words(other)))
-    return alike and said and negated(text) == negated(other)
+    return said and negated(text) == negated(other)
 
 
 TURNS_PER_MENTION = 40

@@ -170,11 +170,6 @@ def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, i
     )
 
 
-def as_note(sentence: Sentence) -> str:
-    """The sentence as a line of memory in the user's own words: without its lead-in, and see `with_subject`."""
-    return with_subject(sentence.text, sentence)
-
-
 def with_subject(note: str, sentence: Sentence) -> str:
     """A note with a capital letter and, where it begins with `she` or `they`, leaves the person out (Spanish) or only
     goes on with what was said (`I train for a race. 11 October, in Leiden.`), after the words that say who it is."""

@@ -42,7 +42,12 @@ class UpdateTask:
 def stop_if_cancelled(task: UpdateTask) -> None:
     """Raises Cancelled where the update was told to stop."""
     if task.cancelled is not None and task.cancelled():
-        raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
+        raise update_cancelled()
+
+
+def update_cancelled() -> Cancelled:
+    """The error of an update that was told to stop."""
+    return Cancelled("the memory update was stopped", "the chat will be learned at the next start")
 
 
 @dataclass(frozen=True)

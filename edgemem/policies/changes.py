@@ -7,7 +7,6 @@ overtakes none of those, the line that it makes likeliest to be named (`outdated
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,16 +47,19 @@ class Change:
 
 
 def changes(
-    task: UpdateTask, sentences: Sequence[Sentence], least: float = CHANGED_LOG_ODDS, gain: float = OUTDATED_GAIN
+    task: UpdateTask, sentences: Sequence[Sentence], least: float = CHANGED_LOG_ODDS, gain: float | None = OUTDATED_GAIN
 ) -> tuple[list[Change], Stats]:
-    """The lines that `sentences` overtake, each with the sentence that says so most clearly; and what it cost."""
+    """The lines that `sentences` overtake, each with the sentence that says so most clearly; and what it cost.
+
+    `gain` None: only lines with words in common are looked at.
+    """
     lines = [line for line in task.memory.lines if not line.protected]
     if not lines:
         return [], Stats()
     near, stats = _near_ones(task, lines, sentences, least)
     done = {id(one.sentence) for one in near}
-    open_ones = [one for one in sentences if _speaks_of_change(one) and id(one) not in done]
-    far, cost = _far_ones(task, lines, open_ones, gain)
+    open_ones = [one for one in sentences if _tells(one) and _speaks_of_change(one) and id(one) not in done]
+    far, cost = ([], Stats()) if gain is None else _far_ones(task, lines, open_ones, gain)
     best: dict[int, Change] = {}
     for change in (*near, *far):  # where words in common told, that stands
         known = best.get(change.line.id)
@@ -77,7 +79,7 @@ def _near_ones(
         looks, cost = margins(task, session, texts, ("yes", "no"))
     found = []
     for (line, sentence), odds in zip(pairs, looks, strict=True):
-        restated = not (sentence.changes or sentence.forgets)
+        restated = not _speaks_of_change(sentence)
         if odds > (RESTATED_LOG_ODDS if restated else least - FORGETTING * sentence.forgets):
             found.append(Change(line, sentence, odds, restated))
     return found, fed.plus(cost)
@@ -86,8 +88,6 @@ def _near_ones(
 def _far_ones(
     task: UpdateTask, lines: Sequence[Line], sentences: Sequence[Sentence], gain: float
 ) -> tuple[list[Change], Stats]:
-    if math.isinf(gain):
-        return [], Stats()
     nearest = {line.id: max((_near(line.text, one) for one in sentences), default=0.0) for line in lines}
     ordered = sorted(lines, key=lambda line: (-nearest[line.id], -line.id))
     likely, stats = likeliest(task, ordered, [_in_context(one) for one in sentences])
@@ -100,8 +100,12 @@ def _far_ones(
 
 
 def _speaks_of_change(sentence: Sentence) -> bool:
-    told = not (sentence.quoted or sentence.imagines or (sentence.asks and not sentence.forgets))
-    return told and (sentence.changes or sentence.forgets)
+    return sentence.changes or sentence.forgets
+
+
+def _tells(sentence: Sentence) -> bool:
+    """Whether the user says it, and does not quote, imagine or ask it."""
+    return not (sentence.quoted or sentence.imagines or (sentence.asks and not sentence.forgets))
 
 
 def candidates(lines: Sequence[Line], sentences: Sequence[Sentence]) -> list[tuple[Line, Sentence]]:
@@ -109,9 +113,9 @@ def candidates(lines: Sequence[Line], sentences: Sequence[Sentence]) -> list[tup
     change or forgetting may be about any line it comes near, another statement only about the very same thing."""
     pairs: list[tuple[Line, Sentence]] = []
     for sentence in reversed(sentences):
-        if sentence.quoted or sentence.imagines or (sentence.asks and not sentence.forgets):
+        if not _tells(sentence):
             continue
-        near, least = (_near, NEAR) if sentence.forgets or sentence.changes else (_nearness, SAME_THING)
+        near, least = (_near, NEAR) if _speaks_of_change(sentence) else (_nearness, SAME_THING)
         found = [(near(line.text, sentence), line) for line in lines]
         found = sorted((one for one in found if one[0] >= least), key=lambda one: -one[0])
         pairs += [(line, sentence) for _, line in found[:LINES_PER_SENTENCE]]

@@ -14,19 +14,17 @@ Sentence by sentence, because small models lose facts and start to loop when the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgemem.engines.base import Branch, Session
-from edgemem.errors import Cancelled
 from edgemem.memory.check import MAX_FACT_CHARS
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.edits import parse_notes
 from edgemem.memory.pattern import NotesConstraint
 from edgemem.memory.sentences import Sentence, sentences_of, tells_whose, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
-from edgemem.policies.base import Proposal, UpdateTask
+from edgemem.policies.base import Proposal, UpdateTask, update_cancelled
 from edgemem.policies.changes import CHANGED_LOG_ODDS, OUTDATED_GAIN, Change, changes
 from edgemem.policies.examples import looks, margins, opened
 from edgemem.prompting.think import without_thinking
@@ -75,8 +73,8 @@ class EditsPolicy:
         found: list[Change] = []
         if "changes" not in self._without:
             changed = self._thresholds.get("changed", CHANGED_LOG_ODDS)
-            gain = self._thresholds.get("outdated", OUTDATED_GAIN)
-            found, cost = changes(task, sentences, changed, math.inf if "outdated" in self._without else gain)
+            gain = None if "outdated" in self._without else self._thresholds.get("outdated", OUTDATED_GAIN)
+            found, cost = changes(task, sentences, changed, gain)
             stats = stats.plus(cost)
         return Proposal(tuple(_operations(notes, found)), reply, stats)
 
@@ -96,12 +94,12 @@ class EditsPolicy:
         open_ones = [(one, prior) for one, prior in zip(sentences, priors, strict=True) if prior is not None]
         asked = [task.prompts.edits_message(_shown(one)) for one, _ in open_ones]
         if "model" in self._without:
-            looks, stats = [0.0] * len(asked), Stats()
+            margin, stats = [0.0] * len(asked), Stats()
         else:
-            looks, stats = margins(task, session, asked, ("ADD", "NONE"))
+            margin, stats = margins(task, session, asked, ("ADD", "NONE"))
         trust = self._thresholds.get("trust", TRUST)
         keep = self._thresholds.get("keep", KEEP_LOG_ODDS)
-        odds = {id(one): prior + trust * look for (one, prior), look in zip(open_ones, looks, strict=True)}
+        odds = {id(one): prior + trust * look for (one, prior), look in zip(open_ones, margin, strict=True)}
         kept = [one for one, _ in open_ones if odds[id(one)] > keep]
         return _best_of_each_message(kept, odds), stats
 
@@ -127,7 +125,7 @@ def _written(task: UpdateTask, session: Session, kept: Sequence[Sentence]) -> tu
     replies = engine.generate_many(branches, task.cancelled)
     for sentence, reply in zip(kept, replies, strict=True):
         if reply.stats.stop_reason == "cancelled":
-            raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
+            raise update_cancelled()
         notes += _accepted(sentence, parse_notes(without_thinking(reply.text)), reply.stats.stop_reason)
         stats = stats.beside(reply.stats)
     return notes, "\n".join(reply.text for reply in replies), stats

@@ -10,12 +10,12 @@ cut off at its length is asked for again, shorter; if that is cut off too, the o
 from __future__ import annotations
 
 from edgemem.engines.base import Drafter, Session
-from edgemem.errors import Cancelled, UpdateFailed
+from edgemem.errors import UpdateFailed
 from edgemem.memory.copying import CopyDrafter
 from edgemem.memory.document import Fact
 from edgemem.memory.edits import parse_memory
 from edgemem.memory.lines import difference, match_lines
-from edgemem.policies.base import Proposal, UpdateTask
+from edgemem.policies.base import Proposal, UpdateTask, update_cancelled
 from edgemem.prompting.prompts import conversation_text
 from edgemem.prompting.think import without_thinking
 from edgemem.values import Line, Operation, Stats
@@ -59,7 +59,7 @@ def _generate(task: UpdateTask, session: Session, limit: int, drafter: Drafter) 
     stats = pieces[-1].stats
     assert stats is not None
     if stats.stop_reason == "cancelled":
-        raise Cancelled("the memory update was stopped", "the chat will be learned at the next start")
+        raise update_cancelled()
     return without_thinking("".join(piece.text for piece in pieces)), stats
 
 
