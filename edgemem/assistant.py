@@ -7,7 +7,7 @@ Flow of an update: pending turns -> policy proposes -> checker -> store. A reply
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from edgemem.errors import Cancelled, ContextExceeded, InvalidInput, UpdateFaile
 from edgemem.kept_memory import KeptMemory
 from edgemem.memory.check import Checked, check
 from edgemem.memory.consent import sift
-from edgemem.memory.forget_requests import forget_requests, lines_meant, said_anew, turns_meant
+from edgemem.memory.forget_requests import ForgetRequest, forget_requests, lines_meant, said_anew, turns_meant
 from edgemem.memory.lines import Memory, prompt_view
 from edgemem.memory.mentions import mentions
 from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_policy
@@ -237,18 +237,22 @@ class Assistant:
         with self.store.learning():
             groups = self.store.pending(chat.id if chat else None)
             parts = [turns for group in groups for turns in self._chunks(group)]
+            requests = forget_requests([turn for group in groups for turn in group])
+            # They count as learned when it is forgotten: whoever dies in between is asked again.
+            later = {request.turn.id for request in requests}
             for number, turns in enumerate(parts, 1):
                 if progress:
                     progress("learning", number, len(parts))
-                report = self._learn(turns, report, cancelled)
-            report = self._forget_as_asked([turn for group in groups for turn in group], report)
+                report = self._learn(turns, later, report, cancelled)
+            report = self._forget_as_asked(requests, report)
+            if later:
+                self.store.fold_with(report.revisions[-1], later)
         self._memory_changed(report.operations)
         return replace(report, seconds=time.perf_counter() - started, memory_tokens=self.memory_tokens())
 
-    def _forget_as_asked(self, turns: Sequence[Turn], report: UpdateReport) -> UpdateReport:
-        """Erase what these turns ask to forget, everywhere: lines that say it, those that the update deleted for it,
+    def _forget_as_asked(self, requests: Sequence[ForgetRequest], report: UpdateReport) -> UpdateReport:
+        """Erase what is asked to be forgotten, everywhere: lines that say it, those that the update deleted for it,
         the messages that said it before, and the requests themselves."""
-        requests = forget_requests(turns)
         if not requests:
             return report
         asked_in = {request.turn.id for request in requests}
@@ -265,12 +269,15 @@ class Assistant:
         self.store.reset_for_rebuild()
         return self.remember(cancelled=cancelled, progress=progress)
 
-    def _learn(self, turns: Sequence[Turn], report: UpdateReport, cancelled: Cancel | None) -> UpdateReport:
+    def _learn(
+        self, turns: Sequence[Turn], later: Collection[int], report: UpdateReport, cancelled: Cancel | None
+    ) -> UpdateReport:
+        """Learn these turns; those in `later` are not marked as learned yet."""
         users = [turn.id for turn in turns if turn.role == "user"]
         error = ""
         for number in range(len(TRIES)):
             try:
-                revision, waiting, stats = self._update(turns, TRIES[number], cancelled)
+                revision, waiting, stats = self._update(turns, later, TRIES[number], cancelled)
             except (UpdateFailed, ContextExceeded) as failure:
                 error = failure.message
                 if self.store.note_failure(users, error) >= len(TRIES):
@@ -283,7 +290,7 @@ class Assistant:
                 stats=report.stats.plus(stats),
                 waiting=report.waiting + waiting,
             )
-        aside = self.store.set_aside(users, error)
+        aside = self.store.set_aside([one for one in users if one not in later], error)
         return replace(
             report,
             revisions=(*report.revisions, aside),
@@ -292,7 +299,7 @@ class Assistant:
         )
 
     def _update(
-        self, turns: Sequence[Turn], sampling: Sampling, cancelled: Cancel | None
+        self, turns: Sequence[Turn], later: Collection[int], sampling: Sampling, cancelled: Cancel | None
     ) -> tuple[Revision, int, Stats]:
         """The revision, how many changes wait for consent, and what it cost."""
         memory = self.store.read()
@@ -315,7 +322,9 @@ class Assistant:
         kept, buried = self._without_forgotten(checked.operations, memory, turns)
         sifted = sift(kept, memory.lines, review=self.review, never_keep=self.never_keep, asked_before=asked)
         rejected = (*checked.rejected, *sifted.refused, *buried)
-        revision = self._commit(Checked(sifted.active, rejected), sifted.waiting, memory, turns, proposal.stats)
+        folded = [turn.id for turn in turns if turn.role == "user" and turn.id not in later]
+        found = Checked(sifted.active, rejected)
+        revision = self._commit(found, sifted.waiting, memory, turns, folded, proposal.stats)
         return revision, len(sifted.waiting), proposal.stats
 
     def _without_forgotten(
@@ -334,13 +343,19 @@ class Assistant:
         return [one for one in operations if one not in gone], refused
 
     def _commit(
-        self, checked: Checked, waiting: Sequence[Operation], memory: Memory, turns: Sequence[Turn], stats: Stats
+        self,
+        checked: Checked,
+        waiting: Sequence[Operation],
+        memory: Memory,
+        turns: Sequence[Turn],
+        folded: Sequence[int],
+        stats: Stats,
     ) -> Revision:
         return self.store.commit(
             checked.operations,
             base=memory,
             cause="overwrite" if self.policy.name == "overwrite" else "update",
-            folded=[turn.id for turn in turns if turn.role == "user"],
+            folded=folded,
             policy=self.policy.name,
             model_digest=self.engine.info.digest,
             prompt_digest=self.prompts.digest,

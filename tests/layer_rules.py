@@ -82,6 +82,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bench": {
         "typer": ("cli", "cli.*"),
         "bm25s": ("bm25",),
+        "sqlite3": ("trust.crashes_run",),  # looks at journals from outside
         "onnxruntime": ("encoder",),
         "tokenizers": ("encoder",),
         "numpy": ("encoder",),

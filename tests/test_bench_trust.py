@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from edgemem.bench.trust import forgetting_run, provenance_run, secrets_run
+from edgemem.bench.trust import crash_acts, crashes_run, forgetting_run, provenance_run, secrets_run
 from edgemem.bench.trust.planted_run import Model
 from edgemem.bench.trust.planted_set import planted_cases
 from edgemem.bench.trust.secret_set import SecretCase, harmless_lines, secret_cases
@@ -92,6 +94,34 @@ def test_requests_to_forget_are_replayed(tmp_path: Path) -> None:
         "lines_lost_that_were_not_asked_for": 0,
         "messages_and_answers_erased": 2,
     }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux") or shutil.which("cc") is None, reason="needs Linux and cc")
+def test_an_undo_and_forgetting_everything_survive_every_kill_and_every_full_disk() -> None:
+    """Two acts of `bench trust crashes`; all of them take four minutes."""
+    rows = crashes_run.measure(["undo", "forget everything"])
+    assert [row["faults"] for row in rows] == [[], []]
+    for row in rows:
+        assert row["survived"] == sum(row["points"].values()) > 3 * row["effects"] / 2
+    assert crashes_run.markdown(rows).count("\n") == 5
+
+
+def test_a_half_change_a_lie_and_a_word_left_are_found(tmp_path: Path) -> None:
+    """The measure can fail."""
+    act = next(act for act in crash_acts.ACTS if act.name == "forget")
+    act.prepare(tmp_path)
+    old = crashes_run._state(tmp_path)
+    told = {"end": "killed", "told": ["done", "turn never kept"]}
+    problems = crashes_run._problems(act, tmp_path, old, old | {"memory": ["other"]}, told, 1)
+    assert problems[:2] == ["a kept message is lost: {'never kept'}", "said to be done, and it is not"]
+    assert problems[2].startswith("doing it again gives")
+    (tmp_path / "users/ada/memory.md").write_text("## Plans\n- Something else\n", "utf-8")
+    (tmp_path / "note.txt").write_text("MARZIPAN", "utf-8")
+    problems = crashes_run._problems(act, tmp_path, old, old, {"end": "killed", "told": []}, 1)
+    assert len(problems) == 1
+    assert problems[0].startswith("half a change")
+    assert crashes_run._forgotten(act, tmp_path) == ["forgotten, but the word is in note.txt"]
 
 
 def test_sixty_turns_of_five_kinds() -> None:

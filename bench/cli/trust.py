@@ -75,6 +75,27 @@ def trust_provenance(
     run.output.text(markdown(found), end="")
 
 
+@app.command("crashes")
+@common
+def trust_crashes(
+    run: Run,
+    act: Annotated[list[str] | None, typer.Option("--act", help="Only this act; may be repeated.")] = None,
+) -> None:
+    """Kill a process at every effect on disk, and fill the disk at every write: what is found afterwards (Linux)."""
+    from ..trust.crashes_run import markdown, measure
+
+    with run.output.progress("steps") as report:
+        rows = measure(act or (), report)
+    if run.output.json:
+        run.output.data(rows)
+    run.output.text(markdown(rows), end="")
+    for row in rows:
+        for fault in row["faults"]:
+            run.output.warn(f"{row['act']}: {fault}")
+    if any(row["faults"] for row in rows):
+        raise typer.Exit(1)
+
+
 @app.command("forgetting")
 @common
 def trust_forgetting(

@@ -6,6 +6,7 @@ pins. What it leaves out on purpose: older revisions, messages that no line rest
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -64,6 +65,12 @@ def archive_text(
         "waiting": [asdict(one.operation) for one in waiting if one.operation.kind == "add"],
     }
     return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+
+
+def archive_source(turns: Sequence[Turn]) -> str:
+    """Names the messages of an archive for ever, so that they are taken in once."""
+    said = json.dumps([(turn.role, turn.text, turn.time.isoformat()) for turn in turns])
+    return f"archive:{hashlib.sha256(said.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def read_archive(data: Mapping[str, Any]) -> Archive:

@@ -97,6 +97,8 @@ class CommitProtocol:
         except StoreWriteFailed:
             if digest_of(self.file.read()) == revision.result_digest:
                 return revision  # it happened; the next change marks it done
+            if revision.cause == "forget":
+                raise  # the words are gone from the journal; the next change finishes it
             with self.journal.change():
                 self.journal.cancel(revision.id)
             self.file.unstage()

@@ -1,20 +1,25 @@
-"""Erasing on disk: what to take out of the journal, then the files beside it, then the search for what is left."""
+"""Erasing on disk: what to take out of the journal, the files beside it, and the search for what is left.
+
+A mark without words (`users/<user>/erasing`) stands while this goes on, so that a process that dies is helped.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from edgemem.memory.lines import Memory
-from edgemem.store.files import FILE_MODE, translated
+from edgemem.store.files import new_name, replace_whole, translated
 from edgemem.store.folder import KV_FOLDER
 from edgemem.store.forgetting import Erasure
 from edgemem.store.journal import Journal
-from edgemem.store.records import FORGOTTEN, Erased, Forgotten
+from edgemem.store.records import FORGOTTEN
 from edgemem.store.typed_history import FILE_NAME, scrub
 
 LOCKS_FOLDER = "locks"
+MARK = "erasing"
+EVERYTHING = b"everything\n"
 
 
 def erasure_of(journal: Journal, current: Memory, line_ids: Sequence[int], words: str) -> Erasure:
@@ -43,47 +48,54 @@ def is_export(path: Path) -> bool:
     return head.startswith((b"---\nedgemem:", b'{\n "edgemem":'))
 
 
-def rewrite(path: Path, text: str) -> None:
-    """Replace a file by `text`, whole. Raises StoreWriteFailed."""
-    new = path.with_name(f".{path.name}.new")
-    with translated(path):
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+def begin_erasing(folder: Path, *, everything: bool = False) -> None:
+    """Leave a mark that erasing has begun: a process that dies after this is helped by the next one to open."""
+    replace_whole(folder / MARK, EVERYTHING if everything else b"")
 
 
-def erase_files(
-    folder: Path, erasure: Erasure, erased: Erased, *, remaining: str, exports: Sequence[Path] = ()
-) -> Forgotten:
-    """Erase the rest of the user's files, search all of them and `exports`, and give the receipt. StoreWriteFailed.
+def begun(folder: Path) -> Literal["", "some", "everything"]:
+    """What a dead process, or one that met a full disk, began to erase here."""
+    try:
+        return "everything" if (folder / MARK).read_bytes() == EVERYTHING else "some"
+    except OSError:
+        return ""
+
+
+def end_erasing(folder: Path) -> None:
+    """All of it is gone. Raises StoreWriteFailed."""
+    _unlink([folder / MARK])
+
+
+def scrub_typed(folder: Path, erasure: Erasure, said: Iterable[str]) -> int:
+    """Remove typed entries that mention what is forgotten, or that became one of the messages `said`; how many."""
+    whole = {text.strip() for text in said}
+    file = folder / FILE_NAME
+    return scrub(file, lambda entry: erasure.mentions(entry) or entry.strip() in whole)
+
+
+def remove_computed(folder: Path, *leftovers: Path) -> int:
+    """Remove computed prompts, which hold the memory's tokens, and what dead processes left; how many prompts."""
+    _unlink([new_name(folder / FILE_NAME), *leftovers])
+    return _unlink(path for path in (folder / KV_FOLDER).glob("*") if path.is_file())
+
+
+def searched(folder: Path, erasure: Erasure, *, remaining: str, exports: Sequence[Path] = ()) -> tuple[int, int, int]:
+    """Search all of the user's files and `exports`: places where it still stands, files, bytes.
 
     `remaining` is today's memory: what it still says was not forgotten.
     """
-    typed = _scrub_typed(folder / FILE_NAME, erasure, erased.said)
-    computed = _unlink(path for path in (folder / KV_FOLDER).glob("*") if path.is_file())
     files = [*(path for path in folder.rglob("*") if path.is_file()), *exports]
     found = [path.read_bytes() for path in files]
-    left = sum(erasure.count_left(data, remaining) for data in found)
-    return Forgotten(
-        len(erasure.line_ids),
-        erased.turns,
-        erased.revisions,
-        left,
-        computed,
-        typed,
-        erased.waiting,
-        len(exports),
-        files_searched=len(files),
-        bytes_searched=sum(map(len, found)),
-    )
+    return sum(erasure.count_left(data, remaining) for data in found), len(files), sum(map(len, found))
 
 
 def remove_all(folder: Path, others: Sequence[Path]) -> int:
-    """Remove every file of `folder` but the locks (which are empty), and `others`; how many."""
+    """Remove every file of `folder` but the locks (which are empty), and `others`; how many. The mark goes last."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != LOCKS_FOLDER]
-    return _unlink([*files, *(path for path in others if path.exists())])
+    mark = folder / MARK
+    removed = _unlink([*(path for path in files if path != mark), *(path for path in others if path.exists())])
+    end_erasing(folder)
+    return removed
 
 
 def _unlink(files: Iterable[Path]) -> int:
@@ -92,10 +104,3 @@ def _unlink(files: Iterable[Path]) -> int:
         with translated(path):
             path.unlink(missing_ok=True)
     return len(gone)
-
-
-def _scrub_typed(file: Path, erasure: Erasure, said: frozenset[str]) -> int:
-    """Typed entries that mention what is forgotten, or that became one of the erased turns."""
-    whole = {text.strip() for text in said}
-    with translated(file):
-        return scrub(file, lambda entry: erasure.mentions(entry) or entry.strip() in whole)

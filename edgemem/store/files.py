@@ -53,6 +53,33 @@ def make_private_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file for the owner only, durably, or leave none (half of it could hold what was to be forgotten)."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def replace_whole(path: Path, data: bytes) -> None:
+    """Put `data` in the file's place: the old file or the new one is there, never a part. Raises StoreWriteFailed."""
+    new = new_name(path)
+    with translated(path):
+        write_whole(new, data)
+        new.replace(path)
+        sync_folder(path.parent)
+
+
+def new_name(path: Path) -> Path:
+    """Where the next state of a file is written before it takes its place; a dead process may have left one."""
+    return path.with_name(f".{path.name}.new")
+
+
 class MemoryFile:
     """`memory.md`: read whole, replaced whole. A link is followed: a person may keep the file elsewhere."""
 
@@ -64,8 +91,9 @@ class MemoryFile:
         return Path(os.path.realpath(self.path))
 
     @property
-    def _new(self) -> Path:
-        return self._target.with_name(f".{self._target.name}.new")
+    def staged(self) -> Path:
+        """Where `stage` writes."""
+        return new_name(self._target)
 
     def read(self) -> str:
         """The text with LF endings, empty when there is no file. Raises MemoryUnreadable; changes nothing."""
@@ -94,20 +122,12 @@ class MemoryFile:
 
     def stage(self, text: str) -> None:
         """Write `text`, durably, beside the file: what can fail for lack of space fails here. StoreWriteFailed."""
-        with translated(self._new):
-            handle = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(text.encode("utf-8"))
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError:
-                self.unstage()
-                raise
+        with translated(self.staged):
+            write_whole(self.staged, text.encode("utf-8"))
 
     def unstage(self) -> None:
         """Drop what `stage` wrote, if it is there."""
-        self._new.unlink(missing_ok=True)
+        self.staged.unlink(missing_ok=True)
 
     def replace(self, expected_digest: str) -> bool:
         """Put what `stage` wrote in the file's place, unless the file is not what is expected (False).
@@ -117,7 +137,7 @@ class MemoryFile:
         if digest_of(self.read()) != expected_digest:
             return False
         with translated(self.path):
-            self._new.replace(self._target)
+            self.staged.replace(self._target)
             sync_folder(self._target.parent)
         return True
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edgemem.errors import InvalidInput, JournalUnusable, StoreBusy
+from edgemem.errors import EdgememError, InvalidInput, JournalUnusable, StoreBusy
 from edgemem.memory.lines import digest_of
 from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.store import rows
@@ -27,6 +27,7 @@ from edgemem.store.tombstones import Tombstone
 from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
 
 BUSY_WAIT_MS = 20_000
+_PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
 EMPTY_DIGEST = digest_of("")
 GONE_LINES_REMEMBERED = 500  # whose ids a hand edit brings back with their text; reading must not grow with history
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
@@ -75,9 +76,13 @@ def open_connection(path: Path, *, read_only: bool = False) -> sqlite3.Connectio
     else:
         wait_s = BUSY_WAIT_MS / 1000
         connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+    try:
+        for pragma in () if read_only else _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-    connection.execute("PRAGMA temp_store = MEMORY")  # no private text in the system's folder for temporary files
+        connection.execute("PRAGMA temp_store = MEMORY")  # no private text in the system's folder for temporary files
+    except sqlite3.Error:
+        connection.close()  # one that stays open would keep this process from reading the file in any other way
+        raise
     return connection
 
 
@@ -95,7 +100,7 @@ def open_journal(path: Path, *, read_only: bool = False) -> Journal:
                 f"{path} was written by a newer edgemem (schema {version}, this one knows {SCHEMA_VERSION})",
                 "install the newer edgemem again: pip install --upgrade edgemem-runtime",
             )
-    except JournalUnusable:
+    except EdgememError:
         journal.close()
         raise
     return journal
@@ -227,6 +232,10 @@ class Journal:
         )[0]
         return int(row["tries"])
 
+    def fold_with(self, revision_id: int, turn_ids: Iterable[int]) -> None:
+        """Mark turns as learned by a revision that is there already."""
+        self._db.executemany("INSERT OR IGNORE INTO folded VALUES (?, ?)", [(one, revision_id) for one in turn_ids])
+
     def set_aside_turns(self) -> list[Turn]:
         return [rows.turn_value(row) for row in self._all(f"SELECT * FROM turns WHERE id IN ({_SET_ASIDE})")]
 
@@ -236,8 +245,10 @@ class Journal:
 
     # Taken in and given away -----------------------------------------------------------------------------------
 
-    def is_taken_in(self, source: str) -> bool:
-        return bool(self._all("SELECT 1 FROM imports WHERE source = ?", source))
+    def taken_in(self, source: str) -> int | None:
+        """The chat that was made of an import, if it is here."""
+        found = self._all("SELECT chat_id FROM imports WHERE source = ?", source)
+        return int(found[0]["chat_id"]) if found else None
 
     def note_import(self, source: str, chat_id: int, created: datetime) -> None:
         self._insert("imports", {"source": source, "chat_id": chat_id, "created": rows.time_text(created)})
@@ -284,6 +295,12 @@ class Journal:
 
     def set_pinned(self, line_id: int, pinned: bool) -> None:
         self._db.execute("UPDATE lines SET pinned = ? WHERE id = ?", (int(pinned), line_id))
+
+    def pin_coming(self, line_ids: Iterable[int], revision: Revision) -> None:
+        """These lines, which `revision` adds, are pinned once it is finished."""
+        for line_id in line_ids:
+            row = {"id": line_id, "section": "", "text": FORGOTTEN, "origin": "imported", "pinned": 1}
+            self._insert("lines", row | {"removed": revision.id})
 
     # Consent ---------------------------------------------------------------------------------------------------
 
@@ -355,6 +372,8 @@ class Journal:
         if revision.cause == "rebuild":  # everything is to be learned again
             self._db.execute("DELETE FROM folded WHERE revision_id <> ?", (revision.id,))
             self._db.execute("DELETE FROM attempts")
+        if revision.cause == "forget":
+            self._db.execute("UPDATE lines SET text = ? WHERE removed = ?", (FORGOTTEN, revision.id))
         self._db.execute("DELETE FROM pending WHERE decided = ?", (revision.id,))
         self._db.execute("UPDATE revisions SET state = 'done' WHERE id = ?", (revision.id,))
         return replace(revision, state="done")
@@ -380,7 +399,9 @@ class Journal:
         if successor_id is None:
             self._db.execute("DELETE FROM folded WHERE revision_id = ?", (revision_id,))
             self._db.execute("DELETE FROM pending WHERE revision_id = ?", (revision_id,))
+            self._db.execute("DELETE FROM lines WHERE removed = ?", (revision_id,))
         else:
+            self._db.execute("UPDATE lines SET removed = ? WHERE removed = ?", (successor_id, revision_id))
             self._db.execute("UPDATE pending SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
         self._db.execute("UPDATE pending SET decided = ? WHERE decided = ?", (successor_id, revision_id))
         self._db.execute("UPDATE folded SET revision_id = ? WHERE revision_id = ?", (successor_id, revision_id))
@@ -421,31 +442,36 @@ class Journal:
 
     # Forgetting ------------------------------------------------------------------------------------------------
 
-    def erase(self, erasure: Erasure, turn_ids: Collection[int] = ()) -> Erased:
-        """Take what is to be forgotten, and the turns `turn_ids` with the answers to them, out of every row."""
+    def turns_going(self, erasure: Erasure, turn_ids: Collection[int] = ()) -> list[Turn]:
+        """The turns that `erase` takes: those that say it, sources of its lines and `turn_ids` with the answers."""
         chats: dict[int, list[Turn]] = {}
         for row in self._all("SELECT * FROM turns ORDER BY id"):
             chats.setdefault(row["chat_id"], []).append(rows.turn_value(row))
         sources = {turn.id for line_id in erasure.line_ids for turn in self.source_turns(line_id)} | {*turn_ids}
-        turns = {one for chat in chats.values() for one in turns_to_erase(chat, erasure, sources)}
-        said = {turn.text for chat in chats.values() for turn in chat if turn.id in turns}
+        ids = {one for chat in chats.values() for one in turns_to_erase(chat, erasure, sources)}
+        return [turn for chat in chats.values() for turn in chat if turn.id in ids]
+
+    def erase(self, erasure: Erasure, turns: Collection[int]) -> Erased:
+        """Take what is to be forgotten, and these turns, out of every row. What a revision that is not finished yet
+        needs stays: the text of its file, and lines that it takes away (`finish` empties them)."""
         for turn_id in turns:
             self._db.execute("UPDATE turns SET text = ? WHERE id = ?", (FORGOTTEN, turn_id))
         waiting = [one for one in self._all("SELECT * FROM pending") if _goes(one, erasure, turns)]
         for one in waiting:
             self._db.execute("DELETE FROM pending WHERE id = ?", (one["id"],))
         self._db.execute("UPDATE attempts SET error = ''")  # it may quote a turn or a model's answer
-        for line_id in erasure.line_ids:
+        present = {row["id"] for row in self._all("SELECT id FROM lines WHERE removed IS NULL")}
+        for line_id in erasure.line_ids - present:
             self._db.execute("UPDATE lines SET text = ? WHERE id = ?", (FORGOTTEN, line_id))
         changed = 0
-        for row in self._all("SELECT * FROM revisions"):
+        for row in self._all("SELECT * FROM revisions WHERE state = 'done'"):
             new = erasure.revision(row)
             if new != row:
                 changed += 1
                 values = [new[column] for column in _ERASED_COLUMNS]
                 sets = ", ".join(f"{column} = ?" for column in _ERASED_COLUMNS)
                 self._db.execute(f"UPDATE revisions SET {sets} WHERE id = ?", (*values, row["id"]))
-        return Erased(len(turns), changed, len(waiting), frozenset(said))
+        return Erased(len(turns), changed, len(waiting))
 
     def lines_only_from(self, turn_ids: Collection[int]) -> set[int]:
         """Lines, present or gone, whose sources are all among these turns."""

@@ -69,12 +69,11 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What the journal lost; `said` are the texts of the erased turns, to find them elsewhere."""
+    """What the journal lost."""
 
     turns: int
     revisions: int
     waiting: int
-    said: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edgemem.memory.words import all_stems, content_words
-from edgemem.store.files import FILE_MODE, make_private_folder, translated
+from edgemem.store.files import make_private_folder, replace_whole, translated
 
 KEY_BYTES, DIGEST_HEX = 32, 16
 SAME_SHARE = 0.75
@@ -66,11 +65,6 @@ class TombstoneKey:
 
     def _made(self) -> bytes:
         make_private_folder(self.path.parent)
-        new = self.path.with_name(self.path.name + ".new")
         key = secrets.token_bytes(KEY_BYTES)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.path)
+        replace_whole(self.path, key)
         return key

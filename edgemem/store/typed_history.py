@@ -10,42 +10,51 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from edgemem.store.files import FILE_MODE, replace_whole
+
 FILE_NAME = "typed.jsonl"
 MOST_ENTRIES = 1000
 
 
 def read_entries(path: Path) -> list[str]:
     """The entries, oldest first; damaged lines are skipped, a missing file is empty."""
-    try:
-        rows = path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    return [entry for row in rows[-MOST_ENTRIES:] if (entry := _entry(row))]
+    return [entry for row in _rows(path)[-MOST_ENTRIES:] if (entry := _entry(row))]
 
 
 def add_entry(path: Path, text: str) -> None:
     """Keep one entry. A full or read-only disk costs the entry, not the chat."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(text, ensure_ascii=False) + "\n")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        with os.fdopen(handle, "a", encoding="utf-8") as file:
+            cut = _last_byte(handle) not in (b"", b"\n")  # a full disk ended the entry before
+            file.write("\n" * cut + json.dumps(text, ensure_ascii=False) + "\n")
     except OSError:
         return
 
 
+def _last_byte(handle: int) -> bytes:
+    if os.fstat(handle).st_size == 0:
+        return b""
+    os.lseek(handle, -1, os.SEEK_END)
+    return os.read(handle, 1)
+
+
 def scrub(path: Path, unwanted: Callable[[str], bool]) -> int:
-    """Remove the entries that are unwanted; how many. Raises OSError when the file cannot be replaced."""
-    entries = read_entries(path)
-    kept = [entry for entry in entries if not unwanted(entry)]
-    if len(kept) == len(entries):
-        return 0
-    temporary = path.with_name(path.name + ".new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
-    temporary.replace(path)
-    return len(entries) - len(kept)
+    """Remove the entries that are unwanted, and damaged ones, which may hold a part of anything; how many. Raises
+    StoreWriteFailed."""
+    rows = _rows(path)
+    kept = [row for row in rows if (entry := _entry(row)) and not unwanted(entry)]
+    if len(kept) < len(rows):
+        replace_whole(path, "".join(f"{row}\n" for row in kept).encode())
+    return len(rows) - len(kept)
+
+
+def _rows(path: Path) -> list[str]:
+    try:
+        return path.read_bytes().decode("utf-8", "replace").removesuffix("\n").split("\n") if path.exists() else []
+    except OSError:
+        return []
 
 
 def _entry(row: str) -> str:

@@ -19,16 +19,26 @@ from edgemem.memory.document import Document, clean_text, parse, render, updated
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
 from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.memory.support import support_of
-from edgemem.store.archive import Archive, archive_text
-from edgemem.store.commit_protocol import nothing_to_do, without_conflicts
-from edgemem.store.erasing import erase_files, erasure_of, is_export, remove_all, rewrite
-from edgemem.store.files import make_private_folder
+from edgemem.store.archive import Archive, archive_source, archive_text
+from edgemem.store.commit_protocol import CommitProtocol, nothing_to_do, without_conflicts
+from edgemem.store.erasing import (
+    begin_erasing,
+    begun,
+    end_erasing,
+    erasure_of,
+    is_export,
+    remove_all,
+    remove_computed,
+    scrub_typed,
+    searched,
+)
+from edgemem.store.files import make_private_folder, replace_whole
 from edgemem.store.folder import KV_FOLDER, UserFolder
-from edgemem.store.forgetting import WORDS_MIN_CHARACTERS
+from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
-from edgemem.store.records import FORGOTTEN, ChatInfo, Forgotten, LineHistory, PendingChange
+from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, Forgotten, LineHistory, PendingChange
 from edgemem.store.tombstones import Tombstone, TombstoneKey
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
 
@@ -59,10 +69,11 @@ def open_store(
     to disk (`memory.private_data`). Raises InvalidInput for the name, JournalUnusable.
     """
     folder = UserFolder(data_dir, check_user_name(user), read_only=read_only, now=now, step=step)
+    store = UserStore(folder, Masking(mask_secrets))
     # What cannot be finished now (disk full, file unreadable) is tried again, and said, by the next change.
     with suppress(StoreWriteFailed, MemoryUnreadable, StoreBusy):
-        folder.finish_unfinished()
-    return UserStore(folder, Masking(mask_secrets))
+        store.finish_unfinished()
+    return store
 
 
 def kv_folders(data_dir: Path) -> list[Path]:
@@ -90,6 +101,18 @@ class UserStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def finish_unfinished(self) -> None:
+        """Finish what a dead process began. Raises StoreWriteFailed, MemoryUnreadable, StoreBusy."""
+        if self._folder.read_only:
+            return
+        if (erasing := begun(self.folder)) == "everything":
+            with self._folder.locks.changing():
+                remove_all(self.folder, [self._tombstone_key.path])
+            return
+        self._folder.finish_unfinished()
+        if erasing:
+            self._erase_rest()
 
     # Memory ----------------------------------------------------------------------------------------------------
 
@@ -147,12 +170,12 @@ class UserStore:
                 rejected=self._masking.rejected((*rejected, *late, *nothing_to_do(applied.skipped))),
                 note=self._masking.text(note),
             )
-            revision = protocol.write(
-                draft, applied.document, folded, also=lambda journal, made: journal.add_pending(waiting, made)
-            )
-            with protocol.journal.change():
-                protocol.journal.note_mentions(mentions)
-            return revision
+
+            def also(journal: Journal, made: Revision) -> None:
+                journal.add_pending(waiting, made)
+                journal.note_mentions(mentions)
+
+            return protocol.write(draft, applied.document, folded, also=also)
 
     def _apply(self, current: Memory, operations: Iterable[Operation]) -> Applied:
         with self._folder.journal().view():
@@ -330,6 +353,11 @@ class UserStore:
         with self._folder.journal().change():
             return max((self._folder.journal().note_failure(turn_id, error) for turn_id in turn_ids), default=0)
 
+    def fold_with(self, revision: Revision, turn_ids: Iterable[int]) -> None:
+        """Mark turns that `revision` learned as learned, where that had to wait for something else to be done."""
+        with self._folder.journal().change():
+            self._folder.journal().fold_with(revision.id, turn_ids)
+
     def set_aside(self, turn_ids: Iterable[int], note: str) -> Revision:
         """Stop trying to learn these turns: a revision that folds them and changes nothing."""
         return self.commit((), base=self.read(), cause="set_aside", folded=turn_ids, note=note)
@@ -402,27 +430,33 @@ class UserStore:
 
     def export_to(self, path: Path, form: ExportForm, write: Callable[[Path, str], None]) -> None:
         """Let `write` put the export into `path`, and remember it: `forget` writes it anew. Raises as `write`."""
-        write(path, self._export(form))
-        with self._folder.journal().change():
+        text = self._export(form)
+        with self._folder.journal().change():  # first: an export that nobody knows of could not be written anew
             self._folder.journal().note_export(str(path.absolute()), form, self._folder.now())
+        write(path, text)
 
     def _export(self, form: str) -> str:
         return self.archive(self._folder.now()) if form == "json" else self.text()
 
     def take_in_turns(self, turns: Sequence[Turn]) -> dict[int, int]:
-        """Keep messages of an archive as a chat that is learned already; their ids there -> here."""
+        """Keep messages of an archive as a chat that is learned already, once; their ids there -> here."""
         if not turns:
             return {}
+        source = archive_source(turns)
         with self._folder.changing() as protocol:
             current = protocol.settle()
             journal = protocol.journal
             with journal.change():
+                if (known := journal.taken_in(source)) is not None:
+                    here = journal.turns(known)
+                    return {there.id: one.id for there, one in zip(turns, here, strict=True)}
                 chat_id = journal.add_chat("import", turns[0].time)
                 made = {
                     turn.id: journal.add_turn(chat_id, turn.role, self._masking.turn(chat_id, turn.text), turn.time).id
                     for turn in turns
                 }
                 journal.end_chat(chat_id, turns[-1].time)
+                journal.note_import(source, chat_id, self._folder.now())
                 draft = replace(self._draft("command", current, Applied(current.document, current.lines, (), ())))
                 users = [made[turn.id] for turn in turns if turn.role == "user"]
                 note = f"{len(turns)} messages taken in"
@@ -442,14 +476,14 @@ class UserStore:
                 next_id = protocol.journal.memory_view().next_line_id
             done = tuple(replace(one, line_id=next_id + place) for place, one in enumerate(operations))
             draft = replace(self._draft("command", current, Applied(current.document, (), done, ())), note="restored")
-            revision = protocol.write(draft, parse(archive.memory), stamp=False)
             pinned = {(line.section, line.text) for line in archive.lines if line.pinned}
-            with protocol.journal.change():
-                for one in done:
-                    if (one.section, one.text) in pinned:
-                        protocol.journal.set_pinned(one.line_id or 0, True)
-                protocol.journal.add_pending(archive.waiting, revision)
-            return revision
+            pins = [one.line_id or 0 for one in done if (one.section, one.text) in pinned]
+
+            def also(journal: Journal, made: Revision) -> None:
+                journal.pin_coming(pins, made)
+                journal.add_pending(archive.waiting, made)
+
+            return protocol.write(draft, parse(archive.memory), stamp=False, also=also)
 
     def take_in_chat(self, source: str, kind: str, turns: Sequence[tuple[Role, str, datetime]]) -> bool:
         """Keep a conversation of another assistant as a chat to learn from; False when it is here already.
@@ -458,7 +492,7 @@ class UserStore:
         """
         journal = self._folder.journal()
         with journal.change():
-            if journal.is_taken_in(source):
+            if journal.taken_in(source) is not None:
                 return False
             chat_id = journal.add_chat(kind, turns[0][2])
             for role, text, time in turns:
@@ -500,17 +534,63 @@ class UserStore:
             with journal.view():
                 chosen = {*line_ids, *journal.lines_only_from(turn_ids)}
                 erasure = erasure_of(journal, current, sorted(chosen), words)
+                going = journal.turns_going(erasure, turn_ids)
             deletes = [Operation("delete", line.id) for line in current.lines if line.id in erasure.line_ids]
             applied = self._apply(current, deletes)
-            protocol.write(self._draft("forget", current, applied), applied.document)
             buried = self._tombstone_key.any_of({words, *erasure.texts} - {""})
-            with journal.change():
-                erased = journal.erase(erasure, turn_ids)
-                for digests in buried:
-                    journal.add_tombstone(self._folder.now(), digests)
-            journal.compact()
-        again = self._exports_again()
-        return erase_files(self.folder, erasure, erased, remaining=self.text(), exports=again)
+            begin_erasing(self.folder)
+            # First what needs the words; once the journal has lost them nobody knows them any more.
+            typed = scrub_typed(self.folder, erasure, [turn.text for turn in going])
+            erased = self._erase(protocol, self._draft("forget", current, applied), applied, erasure, going, buried)
+            computed, again = self._erase_rest()
+        left, files, total = searched(self.folder, erasure, remaining=self.text(), exports=again)
+        return Forgotten(
+            len(erasure.line_ids),
+            erased.turns,
+            erased.revisions,
+            left,
+            computed,
+            typed,
+            erased.waiting,
+            len(again),
+            files_searched=files,
+            bytes_searched=total,
+        )
+
+    def _erase(
+        self,
+        protocol: CommitProtocol,
+        draft: Revision,
+        applied: Applied,
+        erasure: Erasure,
+        going: Sequence[Turn],
+        buried: Sequence[frozenset[str]],
+    ) -> Erased:
+        """Take it out of the journal and the memory: one transaction prepares both, and nobody can end it halfway."""
+        wordless = tuple(replace(one, old_text=FORGOTTEN) for one in draft.operations)
+        turns = [turn.id for turn in going]
+        erased = Erased(0, 0, 0)
+
+        def also(journal: Journal, _: Revision) -> None:
+            nonlocal erased
+            erased = journal.erase(erasure, turns)
+            for digests in buried:
+                journal.add_tombstone(self._folder.now(), digests)
+
+        protocol.write(replace(draft, operations=wordless), applied.document, also=also)
+        with protocol.journal.change():  # once more, for what the new revision itself holds
+            protocol.journal.erase(erasure, turns)
+        return erased
+
+    def _erase_rest(self) -> tuple[int, list[Path]]:
+        """What needs no words: SQLite's leavings, computed prompts, exports. How many prompts, which exports."""
+        with self._folder.changing() as protocol:
+            protocol.complete()
+            protocol.journal.compact()
+            computed = remove_computed(self.folder, protocol.file.staged)
+            again = self._exports_again()
+            end_erasing(self.folder)
+        return computed, again
 
     def exports(self) -> dict[Path, str]:
         """The files that we wrote for the person and that are still there and ours, each with its form."""
@@ -522,7 +602,7 @@ class UserStore:
         """Write the exports anew, from today's memory."""
         found = self.exports()
         for path, form in found.items():
-            rewrite(path, self._export(form))
+            replace_whole(path, self._export(form).encode())
         return list(found)
 
     def forget_everything(self) -> Forgotten:
@@ -533,6 +613,7 @@ class UserStore:
         if any(chat.open for chat in chats):
             raise StoreBusy(f"a chat of {self.user} is open", "close it, then try again")
         with self._folder.changing():
+            begin_erasing(self.folder, everything=True)
             removed = remove_all(self.folder, [self._tombstone_key.path])
         self.close()
         turns = sum(chat.turns for chat in chats)
