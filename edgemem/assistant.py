@@ -24,6 +24,7 @@ from edgemem.policies import CHUNK_TOKENS, TRIES, Policy, UpdateTask, open_polic
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts, load_prompts
 from edgemem.prompting.think import ThinkFilter
 from edgemem.store.records import Forgotten
+from edgemem.store.sealing import Passphrase
 from edgemem.store.user_store import UserStore, open_store
 from edgemem.values import (
     BUDGET_TOKENS,
@@ -115,6 +116,7 @@ def open_assistant(
     mask_secrets: bool = True,
     review: Review = "sensitive",
     never_keep: Sequence[str] = (),
+    passphrase: Passphrase | None = None,
     tune: bool = False,
     progress: Progress | None = None,
     now: Callable[[], datetime] = utc_now,
@@ -122,7 +124,8 @@ def open_assistant(
     """Open the memory of `user` and load the model (unless an `engine` is given).
 
     `temporary` reads the memory but writes no byte anywhere, `tune` tests at a model's first use what is fastest here
-    (`opening.open_model`). Raises the errors of the model catalogue, the engine
+    (`opening.open_model`), `passphrase` is asked for when the
+    memory is encrypted. Raises the errors of the model catalogue, the engine
     and the store, each with the next step.
     """
     from edgemem.places import places
@@ -130,7 +133,7 @@ def open_assistant(
     if not 1 <= budget_tokens <= BUDGET_TOKENS:
         raise InvalidInput(f"a budget of {budget_tokens} tokens cannot be used", f"use 1 to {BUDGET_TOKENS}")
     where = places(data_dir)
-    store = open_store(where.data, user, read_only=temporary, mask_secrets=mask_secrets)
+    store = open_store(where.data, user, read_only=temporary, mask_secrets=mask_secrets, passphrase=passphrase)
     prompts, default_policy, thresholds = load_prompts(), "edits", None
     if engine is None:
         from edgemem.opening import open_model

@@ -13,6 +13,7 @@
     ├── ContextExceeded             11   the prompt does not fit the model's context
     ├── UpdateFailed                12   no usable update: memory untouched, turns still pending
     ├── EngineFailed                13   the model library refused to work
+    ├── MemoryLocked                14   encrypted: no passphrase, a wrong one, or its key is lost
     └── Cancelled                  130   stopped on request: nothing was written
 
 Adapters translate foreign errors into these at the border; one place (the CLI) prints them.
@@ -96,6 +97,11 @@ class UpdateFailed(EdgememError):
 class EngineFailed(EdgememError):
     code = "engine_failed"
     exit_code = 13
+
+
+class MemoryLocked(EdgememError):
+    code = "memory_locked"
+    exit_code = 14
 
 
 class Cancelled(EdgememError):

@@ -53,7 +53,7 @@ class KeptMemory:
 
     def restore(self, session: Session, *, traceless: bool = False) -> bool:
         """Give an empty session what is kept, if anything. A traceless chat does not even tell that it was of use."""
-        found = session.load(self.path)
+        found = session.load(self._store.sealed(self.path))
         if found and not traceless:
             note_use(self.path)
         return found
@@ -133,7 +133,7 @@ class KeptMemory:
             raise ContextExceeded("open chats need the context", "close one")
         session = self._engine.open()
         try:
-            known = _shared(session.ids, ids) if session.load(self.path) else 0
+            known = _shared(session.ids, ids) if session.load(self._store.sealed(self.path)) else 0
             if known == len(ids):
                 return
             try:
@@ -141,7 +141,7 @@ class KeptMemory:
             finally:
                 self.computed_tokens += max(0, len(session.ids) - known)
                 if known < len(session.ids) == _shared(session.ids, ids):
-                    self._store.keep_computed(memory.digest, lambda: session.save(self.path))
+                    self._store.keep_computed(memory.digest, lambda: session.save(self._store.sealed(self.path)))
                     make_room(self.path.parent, self.path)
         finally:
             session.close()

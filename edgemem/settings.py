@@ -70,6 +70,7 @@ def _plain(value: object) -> object:
 
 KEYS: tuple[str, ...] = tuple(f.name for f in fields(Settings) if f.name not in ("sources", "user_file"))
 PREFIX = "EDGEMEM_"
+PASSPHRASES = ("EDGEMEM_PASSPHRASE", "EDGEMEM_PASSPHRASE_NEW")  # no settings: they are shown nowhere
 ENVIRONMENT: Mapping[str, str] = {name: PREFIX + name.upper() for name in KEYS} | {"data_dir": "EDGEMEM_HOME"}
 
 
@@ -193,7 +194,8 @@ def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
 
 def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """EDGEMEM_* variables that mean nothing, each with the nearest that does (or an empty text)."""
-    known = {name.removeprefix(PREFIX).lower(): name for name in ENVIRONMENT.values()}
+    named = (*ENVIRONMENT.values(), *PASSPHRASES)
+    known = {name.removeprefix(PREFIX).lower(): name for name in named}
     unknown = (name for name in environment if name.startswith(PREFIX) and name not in known.values())
     return {name: known.get(nearest(name.removeprefix(PREFIX), list(known)), "") for name in sorted(unknown)}
 

@@ -54,7 +54,7 @@ def test_torch_and_its_like_are_in_the_export_extra_only(project: dict[str, Any]
     extras = {extra: names(listed) & heavy for extra, listed in project["project"]["optional-dependencies"].items()}
     assert {extra for extra, found in extras.items() if found} == {"export"}
     assert names(project["project"]["dependencies"]) & heavy == set()
-    assert set(extras) == {"onnx", "export", "bench", "server", "dev"}
+    assert set(extras) == {"onnx", "export", "bench", "encryption", "server", "dev"}
 
 
 def test_the_installed_package_has_its_command_and_licence() -> None:

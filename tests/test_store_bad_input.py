@@ -16,6 +16,7 @@ from edgemem.errors import InvalidInput, JournalUnusable, MemoryUnreadable, Stor
 from edgemem.memory.lines import digest_of
 from edgemem.store import UserStore, check_user_name, open_store
 from edgemem.store.files import MEMORY_MAX_BYTES, MemoryFile
+from edgemem.store.sealing import PLAIN
 from edgemem.values import Operation
 
 ADD = Operation("add", None, "About", "a new fact")
@@ -84,7 +85,7 @@ def test_a_memory_that_is_no_text_is_left_as_it_is(store: UserStore, data: bytes
 
 
 def test_a_file_that_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    file = MemoryFile(tmp_path / "memory.md")
+    file = MemoryFile(tmp_path / "memory.md", PLAIN)
     file.stage("new\n")
     file.path.write_text("edited by hand meanwhile\n")
     assert not file.replace(digest_of("old\n"))

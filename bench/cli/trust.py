@@ -75,6 +75,22 @@ def trust_provenance(
     run.output.text(markdown(found), end="")
 
 
+@app.command("encryption")
+@common
+def trust_encryption(
+    run: Run,
+    updates: Annotated[int, typer.Option("--updates", help="How many, each plain and encrypted.", min=1)] = 60,
+) -> None:
+    """Time updates plain and encrypted (extra [encryption]), and look for a marker in the bytes of all files."""
+    from ..trust.encryption_run import measure
+
+    with run.output.progress("steps") as report:
+        found = measure(updates, report)
+    if run.output.json:
+        run.output.data(found)
+    run.output.text("".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in found.items()), end="")
+
+
 @app.command("crashes")
 @common
 def trust_crashes(

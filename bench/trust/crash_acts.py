@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgemem.assistant import Assistant, open_assistant
 from edgemem.engines.scripted import ScriptedEngine
-from edgemem.store import UserStore, open_store
+from edgemem.store import UserStore, open_store, sealing
 from edgemem.store.archive import read_archive
 from edgemem.store.typed_history import add_entry
 from edgemem.values import Stats
@@ -23,27 +23,38 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SECRET = "marzipan"
 """The word that is to be forgotten, and nowhere in any file afterwards."""
 
+PASSPHRASE = "correct horse battery"
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Act:
     """`prepare` makes the state before, `run` does it and tells what a person would then be told. `forgets`: the word
-    SECRET must be in no file once the memory is the new one."""
+    SECRET must be in no file once the memory is the new one. `hides`: it is in none of the user's files in clear,
+    always, or once that was told."""
 
     name: str
     prepare: Callable[[Path], None]
     run: Callable[[Path, Tell], None]
     forgets: bool = False
+    hides: str = ""
 
 
 def opened(data: Path) -> UserStore:
-    return open_store(data, USER, now=_clock())
+    return open_store(data, USER, passphrase=lambda vault: PASSPHRASE, now=_clock())
 
 
 def assistant(data: Path) -> Assistant:
     engine = ScriptedEngine(["Noted."], scores=lambda prompt, option: 0.0 if option.startswith("ADD") else -3.0)
-    return open_assistant(USER, engine=engine, data_dir=data, policy="edits", review="sensitive", now=_clock())
+    return open_assistant(
+        USER,
+        engine=engine,
+        data_dir=data,
+        policy="edits",
+        review="sensitive",
+        passphrase=lambda vault: PASSPHRASE,
+        now=_clock(),
+    )
 
 
 def _clock() -> Callable[[], datetime]:
@@ -171,6 +182,33 @@ def _conversations(data: Path, tell: Tell) -> None:
             tell(f"turn {said}")
 
 
+def _encrypt(data: Path, tell: Tell) -> None:
+    sealing.SCRYPT_N = 1 << 4  # the files' fate is tried here, not how long a guess takes
+    with opened(data) as store:
+        if not store.seal.on:  # else a dead process began it, and opening the store finished it
+            store.encrypt(PASSPHRASE)
+        tell("sealed")
+
+
+def _encrypted(data: Path) -> None:
+    _said(data, "I play the cello. My brother Tom moved to Oslo.")
+    _encrypt(data, lambda _: None)
+
+
+def _decrypt(data: Path, tell: Tell) -> None:
+    with opened(data) as store:
+        if store.seal.on:
+            store.decrypt()
+        tell("plain")
+
+
+def _change_passphrase(data: Path, tell: Tell) -> None:
+    sealing.SCRYPT_N = 1 << 4
+    with opened(data) as store:
+        store.encrypt(PASSPHRASE)
+        tell("sealed")
+
+
 ACTS = (
     Act("first chat", _nothing, _reply),
     Act("reply", _known, _reply),
@@ -185,4 +223,8 @@ ACTS = (
         "forget in a chat", lambda data: _said(data, f"Please forget that I love {SECRET} cake."), _update, forgets=True
     ),
     Act("forget everything", _known, _forget_all, forgets=True),
+    Act("encrypt", _known, _encrypt, hides="sealed"),
+    Act("update, encrypted", _encrypted, _update, hides="always"),
+    Act("change passphrase", _encrypted, _change_passphrase, hides="always"),
+    Act("decrypt", _encrypted, _decrypt),
 )

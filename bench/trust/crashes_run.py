@@ -24,6 +24,7 @@ from typing import IO, Any
 from edgemem.errors import EdgememError, InvalidInput
 from edgemem.memory.document import parse, without_stamp
 from edgemem.memory.lines import digest_of
+from edgemem.store.journal import open_connection
 
 from .crash_acts import ACTS, SECRET, USER, Act, opened
 
@@ -136,8 +137,10 @@ def _problems(act: Act, work: Path, old: Any, new: Any, ended: dict[str, Any], m
     if ended["end"] not in expected:
         return [f"ended {ended['end']}: {ended.get('error', '')}"]
     try:
-        found, told = _state(work), set(ended["told"])
-        problems = _consistent(work)
+        told = set(ended["told"])
+        shown = _in_clear(act, work, told)  # before anybody opens it
+        found = _state(work)
+        problems = shown + _consistent(work)
         asked = any(SECRET in text for text in found["pending"])  # the wish to forget is still there, and undone
         if found["memory"] not in (old["memory"], new["memory"]):
             problems.append(f"half a change: {found['memory']}")
@@ -156,6 +159,14 @@ def _problems(act: Act, work: Path, old: Any, new: Any, ended: dict[str, Any], m
         return problems
     except (EdgememError, sqlite3.Error, OSError, AssertionError, ValueError) as error:
         return [f"cannot be used any more: {error!r}"]
+
+
+def _in_clear(act: Act, work: Path, told: set[str]) -> list[str]:
+    """Files of an encrypted user in which the word can be read."""
+    files = [path for path in (work / "users").rglob("*") if path.is_file()]
+    left = [path.name for path in files if SECRET.encode() in path.read_bytes()]
+    hidden = act.hides == "always" or act.hides in told
+    return [f"in clear in {', '.join(left)}"] if act.hides and hidden and left else []
 
 
 def _forgotten(act: Act, work: Path) -> list[str]:
@@ -185,7 +196,7 @@ def _consistent(work: Path) -> list[str]:
     path = work / "users" / USER / "journal.db"
     if not path.exists() or not path.stat().st_size:
         return []
-    with opened(work) as store, closing(sqlite3.connect(path)) as journal:
+    with opened(work) as store, closing(open_connection(path, key=store.seal.key)) as journal:
         memory, newest = store.read(), store.revisions(1)
         (check,) = journal.execute("PRAGMA integrity_check").fetchone()
         strangers = journal.execute("PRAGMA foreign_key_check").fetchall()

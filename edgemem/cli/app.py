@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from edgemem.cli import ask, chat, config, doctor, memory, memory_change, memory_move, memory_review, model, show_demo
+from edgemem.cli import (
+    ask,
+    chat,
+    config,
+    doctor,
+    memory,
+    memory_change,
+    memory_encrypt,
+    memory_move,
+    memory_review,
+    model,
+    show_demo,
+)
 from edgemem.cli.options import COMMON, Run, common
 from edgemem.errors import InvalidInput
 
@@ -73,6 +85,7 @@ def _build() -> None:
     app.command("ask")(ask.ask)
     memory.app.add_typer(memory_move.app)
     memory.app.add_typer(memory_review.app)
+    memory.app.add_typer(memory_encrypt.app)
     memory.app.add_typer(memory_change.app)  # without a name: its commands stand beside those that only look
     app.add_typer(memory.app, name="memory")
     app.add_typer(model.app, name="model")

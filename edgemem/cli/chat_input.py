@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from edgemem.store.sealing import Seal
 from edgemem.store.typed_history import add_entry, read_entries
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class TerminalInput:
         keep: bool,
         touched: Callable[[], None],
         as_kept: Callable[[str], str],
+        seal: Seal,
     ) -> None:
-        """`as_kept` makes of a typed text what may be written to `history`."""
+        """`as_kept` makes of a typed text what may be written to `history`, `seal` encrypts it."""
+        self._seal = seal
         self.keep = keep
         self._as_kept = as_kept
         self._touched = touched
@@ -83,7 +86,7 @@ class TerminalInput:
 
         stream = sys.stdout if sys.stdout.isatty() else sys.stderr
         session: PromptSession[str] = PromptSession(
-            history=_typed_history(history, lambda: self.keep, self._as_kept),
+            history=_typed_history(history, lambda: self.keep, self._as_kept, self._seal),
             completer=_command_completer(commands),
             key_bindings=_keys(),
             multiline=True,
@@ -95,16 +98,16 @@ class TerminalInput:
         return session
 
 
-def _typed_history(path: Path, keep: Callable[[], bool], as_kept: Callable[[str], str]) -> History:
+def _typed_history(path: Path, keep: Callable[[], bool], as_kept: Callable[[str], str], seal: Seal) -> History:
     from prompt_toolkit.history import History
 
     class TypedHistory(History):
         def load_history_strings(self) -> Iterable[str]:
-            return reversed(read_entries(path))
+            return reversed(read_entries(path, seal))
 
         def store_string(self, string: str) -> None:
             if keep() and not string.lstrip().startswith(UNKEPT):
-                add_entry(path, as_kept(string))
+                add_entry(path, as_kept(string), seal)
 
     return TypedHistory()
 

@@ -62,7 +62,9 @@ class Conversation:
             return PipedInput(self.whole)
         folder = places_for(self.run).data / "users" / self.assistant.user
         as_kept = Masking(self.settings.mask_secrets).text
-        return TerminalInput(folder / FILE_NAME, commands, not self.traceless, self.learner.touch, as_kept)
+        return TerminalInput(
+            folder / FILE_NAME, commands, not self.traceless, self.learner.touch, as_kept, self.assistant.store.seal
+        )
 
     def greet(self) -> None:
         """Say on stderr what is used."""

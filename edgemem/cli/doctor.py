@@ -211,11 +211,15 @@ def _network(offline: bool, *, needed: bool) -> str:
 
 def _folders(run: Run) -> Iterator[Finding]:
     from edgemem.store import open_store
+    from edgemem.store.sealing import read_vault
 
     where, settings = places_for(run), run.settings
     for name, folder in (("data", where.data), ("settings", where.config), ("cache", where.cache)):
         yield _folder(name, folder)
     try:
+        if read_vault(where.data / "users" / settings.user):
+            yield Finding("memory", f"{settings.user}: encrypted (edgemem memory encrypt --off turns it off)")
+            return
         with open_store(where.data, settings.user, read_only=True) as store:
             lines, pending = len(store.read().lines), sum(map(len, store.pending()))
     except EdgememError as error:

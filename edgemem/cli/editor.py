@@ -6,6 +6,8 @@ import os
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgemem.errors import InvalidInput, StoreWriteFailed
@@ -14,6 +16,7 @@ from edgemem.values import SECTIONS
 if TYPE_CHECKING:
     from edgemem.store import UserStore
 
+STARTER = "\n".join(f"## {section}\n" for section in SECTIONS)
 FALLBACKS = ("sensible-editor", "nano", "vi", "notepad")
 
 
@@ -23,8 +26,11 @@ def edit_memory(store: UserStore) -> None:
     Raises InvalidInput when there is no editor or it fails, StoreWriteFailed when a new file cannot be made.
     """
     command = editor_command()
+    if store.seal.on:
+        _edit_sealed(store, command)
+        return
     path = store.folder / "memory.md"
-    starter = "" if path.exists() else "\n".join(f"## {section}\n" for section in SECTIONS)
+    starter = "" if path.exists() else STARTER
     try:
         if starter:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -33,9 +39,7 @@ def edit_memory(store: UserStore) -> None:
     except OSError as error:
         raise StoreWriteFailed(f"cannot write {path}: {error.strerror}", "check the folder's permissions") from error
     try:
-        code = subprocess.run([*command, str(path)], check=False).returncode
-    except OSError as error:
-        raise InvalidInput(f"the editor {command[0]} cannot be run: {error.strerror}", "set EDITOR") from error
+        code = _run(command, path)
     finally:
         if path.exists():
             path.chmod(0o600)
@@ -43,6 +47,39 @@ def edit_memory(store: UserStore) -> None:
                 path.unlink()
     if code:
         raise InvalidInput(f"the editor {command[0]} ended with code {code}", f"the file is as it left it: {path}")
+
+
+def _edit_sealed(store: UserStore, command: list[str]) -> None:
+    """The same for an encrypted memory: the text is in RAM while it is edited (with what the editor leaves beside it),
+    and only encrypted on disk. A power cut loses the edit, not the memory."""
+    before = store.text()
+    with TemporaryDirectory(dir=ram_folder(), prefix="edgemem-") as folder:
+        path = Path(folder) / "memory.md"
+        path.write_text(before or STARTER, "utf-8", newline="")
+        code = _run(command, path)
+        text = path.read_bytes() if path.exists() else b""
+    if code:
+        raise InvalidInput(f"the editor {command[0]} ended with code {code}", "the memory is as it was")
+    if text != (before or STARTER).encode():
+        store.write_by_hand(text, before)
+
+
+def ram_folder() -> Path:
+    """A folder that is no disk. Raises InvalidInput where there is none."""
+    for name in (os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"):
+        if name and os.access(name, os.W_OK | os.X_OK):
+            return Path(name)
+    raise InvalidInput(
+        "an encrypted memory is edited in RAM, and this system has no folder for that (XDG_RUNTIME_DIR, /dev/shm)",
+        "use edgemem memory add, rm and forget, or turn encryption off for the edit",
+    )
+
+
+def _run(command: list[str], path: Path) -> int:
+    try:
+        return subprocess.run([*command, str(path)], check=False).returncode
+    except OSError as error:
+        raise InvalidInput(f"the editor {command[0]} cannot be run: {error.strerror}", "set EDITOR") from error
 
 
 def editor_command() -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgemem.cli.options import Run
 from edgemem.cli.output import Report
+from edgemem.cli.passphrase import passphrase_of
 from edgemem.places import Places, places
 from edgemem.settings import Settings
 
@@ -36,6 +37,7 @@ def open_from_settings(settings: Settings, progress: Report | None, temporary: b
         mask_secrets=settings.mask_secrets,
         review=settings.review,
         never_keep=settings.never_keep,
+        passphrase=passphrase_of(settings.user),
         tune=settings.tune,
         progress=progress,
     )
@@ -84,7 +86,12 @@ def store_for(run: Run) -> UserStore:
     from edgemem.store import open_store
 
     settings = run.settings
-    store = open_store(places_for(run).data, settings.user, mask_secrets=settings.mask_secrets)
+    store = open_store(
+        places_for(run).data,
+        settings.user,
+        mask_secrets=settings.mask_secrets,
+        passphrase=passphrase_of(settings.user),
+    )
     return run.closing.enter_context(store)
 
 

@@ -118,11 +118,11 @@ class Session(Protocol):
         """A second session with the same ids that shares their KV."""
         ...
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | SealedFile) -> None:
         """Write ids and KV to `path`, atomically."""
         ...
 
-    def load(self, path: Path) -> bool:
+    def load(self, path: Path | SealedFile) -> bool:
         """Restore what `save` wrote. False (and an unchanged session) when it is missing, damaged or of another
         model, context, KV type or version: the caller then simply feeds and the prefill happens."""
         ...
@@ -130,6 +130,15 @@ class Session(Protocol):
     def close(self) -> None:
         """Give the sequence's cells back. Closing twice is fine."""
         ...
+
+
+@dataclass(frozen=True)
+class SealedFile:
+    """A snapshot's place, with what encrypts its bytes before they are written, and decrypts what was read."""
+
+    path: Path
+    seal: Callable[[bytes], bytes]
+    open: Callable[[bytes], bytes]
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgemem.engines.base import Constraint, Drafter, Ids
+from edgemem.engines.base import Constraint, Drafter, Ids, SealedFile
 from edgemem.engines.drafting import Drafts, may_draft
 from edgemem.engines.llama_binding import Row
 from edgemem.engines.sampling import log_probabilities
@@ -180,12 +180,12 @@ class LlamaSession:
         other._prefill = Stats(len(self._ids), len(self._ids))
         return other
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | SealedFile) -> None:
         with self._engine.lock:
             state = self._engine.binding.state(self._sequence)
         write_snapshot(path, self._fingerprint(), self._ids, state)
 
-    def load(self, path: Path) -> bool:
+    def load(self, path: Path | SealedFile) -> bool:
         found = read_snapshot(path, self._fingerprint())
         if found is None:
             return False

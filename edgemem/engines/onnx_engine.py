@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question
+from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question, SealedFile
 from edgemem.engines.onnx_binding import VERSION, Cache, Logits, OnnxBinding
 from edgemem.engines.onnx_tokenizer import OnnxTokenizer
 from edgemem.engines.rendering import render, render_next
@@ -203,10 +203,10 @@ class OnnxSession:
         other._prefill = Stats(len(self._ids), len(self._ids))
         return other
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | SealedFile) -> None:
         write_snapshot(path, self._fingerprint(), self._ids, self._cache.state())
 
-    def load(self, path: Path) -> bool:
+    def load(self, path: Path | SealedFile) -> bool:
         found = read_snapshot(path, self._fingerprint())
         if found is None or len(found[0]) > self._engine.info.context_tokens:
             return False

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question
+from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question, SealedFile
 from edgemem.engines.drafting import Drafts, may_draft
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.text import TextStream
@@ -227,11 +227,11 @@ class ScriptedSession:
     def fork(self) -> ScriptedSession:
         return ScriptedSession(self._engine, self._ids)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | SealedFile) -> None:
         words = json.dumps([self._engine.detokenize([token]) for token in self._ids])
         write_snapshot(path, self._fingerprint(), [], words.encode())
 
-    def load(self, path: Path) -> bool:
+    def load(self, path: Path | SealedFile) -> bool:
         found = read_snapshot(path, self._fingerprint())
         if found is None:
             return False

@@ -14,12 +14,16 @@ from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edgemem.engines.base import SealedFile
+from edgemem.errors import EdgememError
+
 MAGIC = b"EMKV0001"
 _HEADER = struct.Struct("<8sIQ32s")  # magic, bytes of JSON, bytes of state, sha256 over JSON + ids + state
 
 
-def write_snapshot(path: Path, fingerprint: Mapping[str, str], ids: Sequence[int], state: bytes) -> None:
-    """Write a snapshot so that `path` is either the old file or the whole new one (0600)."""
+def write_snapshot(place: Path | SealedFile, fingerprint: Mapping[str, str], ids: Sequence[int], state: bytes) -> None:
+    """Write a snapshot so that `place` is either the old file or the whole new one (0600)."""
+    path = place if isinstance(place, Path) else place.path
     packed = array("i", ids).tobytes()
     meta = json.dumps({"fingerprint": dict(fingerprint), "ids": len(ids)}, sort_keys=True).encode()
     digest = _digest(meta, packed, state)
@@ -27,21 +31,21 @@ def write_snapshot(path: Path, fingerprint: Mapping[str, str], ids: Sequence[int
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".kv-")
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(_HEADER.pack(MAGIC, len(meta), len(state), digest))
-            out.write(meta)
-            out.write(packed)
-            out.write(state)
+            parts: tuple[bytes, ...] = (_HEADER.pack(MAGIC, len(meta), len(state), digest), meta, packed, state)
+            if isinstance(place, SealedFile):
+                parts = (place.seal(b"".join(parts)),)
+            out.writelines(parts)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def read_snapshot(path: Path, fingerprint: Mapping[str, str]) -> tuple[list[int], bytes] | None:
+def read_snapshot(place: Path | SealedFile, fingerprint: Mapping[str, str]) -> tuple[list[int], bytes] | None:
     """Ids and state, or None when the file is missing, damaged, or of another fingerprint."""
     try:
-        raw = path.read_bytes()
-    except OSError:
+        raw = place.read_bytes() if isinstance(place, Path) else place.open(place.path.read_bytes())
+    except (OSError, EdgememError):
         return None
     if len(raw) < _HEADER.size:
         return None

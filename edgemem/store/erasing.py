@@ -5,7 +5,7 @@ A mark without words (`users/<user>/erasing`) stands while this goes on, so that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from edgemem.store.folder import KV_FOLDER
 from edgemem.store.forgetting import Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.records import FORGOTTEN
+from edgemem.store.sealing import Seal
 from edgemem.store.typed_history import FILE_NAME, scrub
 
 LOCKS_FOLDER = "locks"
@@ -66,11 +67,11 @@ def end_erasing(folder: Path) -> None:
     _unlink([folder / MARK])
 
 
-def scrub_typed(folder: Path, erasure: Erasure, said: Iterable[str]) -> int:
+def scrub_typed(folder: Path, erasure: Erasure, said: Iterable[str], seal: Seal) -> int:
     """Remove typed entries that mention what is forgotten, or that became one of the messages `said`; how many."""
     whole = {text.strip() for text in said}
     file = folder / FILE_NAME
-    return scrub(file, lambda entry: erasure.mentions(entry) or entry.strip() in whole)
+    return scrub(file, lambda entry: erasure.mentions(entry) or entry.strip() in whole, seal)
 
 
 def remove_computed(folder: Path, *leftovers: Path) -> int:
@@ -79,13 +80,15 @@ def remove_computed(folder: Path, *leftovers: Path) -> int:
     return _unlink(path for path in (folder / KV_FOLDER).glob("*") if path.is_file())
 
 
-def searched(folder: Path, erasure: Erasure, *, remaining: str, exports: Sequence[Path] = ()) -> tuple[int, int, int]:
+def searched(
+    folder: Path, erasure: Erasure, *, remaining: str, exports: Sequence[Path], opened: Callable[[Path], bytes]
+) -> tuple[int, int, int]:
     """Search all of the user's files and `exports`: places where it still stands, files, bytes.
 
-    `remaining` is today's memory: what it still says was not forgotten.
+    `remaining` is today's memory: what it still says was not forgotten. `opened` reads a file, decrypted if need be.
     """
     files = [*(path for path in folder.rglob("*") if path.is_file()), *exports]
-    found = [path.read_bytes() for path in files]
+    found = [opened(path) for path in files]
     return sum(erasure.count_left(data, remaining) for data in found), len(files), sum(map(len, found))
 
 

@@ -10,10 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgemem.errors import MemoryUnreadable, StoreWriteFailed
 from edgemem.memory.document import parse
 from edgemem.memory.lines import digest_of
+
+if TYPE_CHECKING:
+    from edgemem.store.sealing import Seal
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -80,11 +84,28 @@ def new_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
+def readable(data: bytes, path: Path) -> str:
+    """The text of a memory's bytes, with LF endings. Raises MemoryUnreadable: too large, not UTF-8."""
+    if len(data) > MEMORY_MAX_BYTES:
+        raise MemoryUnreadable(
+            f"{path} is larger than {MEMORY_MAX_BYTES >> 20} MiB, so it is no memory of ours",
+            "shorten it, or move it away; it was left as it is",
+        )
+    try:
+        return parse(data.decode("utf-8")).text
+    except UnicodeDecodeError as error:
+        raise MemoryUnreadable(
+            f"{path} is not UTF-8 (byte {error.start})",
+            "save it as UTF-8 in your editor, or move it away; it was left as it is",
+        ) from error
+
+
 class MemoryFile:
     """`memory.md`: read whole, replaced whole. A link is followed: a person may keep the file elsewhere."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seal: Seal) -> None:
         self.path = path
+        self.seal = seal
 
     @property
     def _target(self) -> Path:
@@ -107,23 +128,14 @@ class MemoryFile:
                 f"{self.path} cannot be read: {error.strerror}",
                 "make it a file that you can read, or move it away",
             ) from error
-        if len(data) > MEMORY_MAX_BYTES:
-            raise MemoryUnreadable(
-                f"{self.path} is larger than {MEMORY_MAX_BYTES >> 20} MiB, so it is no memory of ours",
-                "shorten it, or move it away; it was left as it is",
-            )
-        try:
-            return parse(data.decode("utf-8")).text
-        except UnicodeDecodeError as error:
-            raise MemoryUnreadable(
-                f"{self.path} is not UTF-8 (byte {error.start})",
-                "save it as UTF-8 in your editor, or move it away; it was left as it is",
-            ) from error
+        if len(data) <= MEMORY_MAX_BYTES:
+            data = self.seal.open(data, self.path.name)
+        return readable(data, self.path)
 
     def stage(self, text: str) -> None:
         """Write `text`, durably, beside the file: what can fail for lack of space fails here. StoreWriteFailed."""
         with translated(self.staged):
-            write_whole(self.staged, text.encode("utf-8"))
+            write_whole(self.staged, self.seal.seal(text.encode("utf-8"), self.path.name))
 
     def unstage(self) -> None:
         """Drop what `stage` wrote, if it is there."""

@@ -12,15 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from edgemem.errors import StoreWriteFailed
+from edgemem.errors import StoreBusy, StoreWriteFailed
 from edgemem.kv_files import remove
 from edgemem.memory.document import parse
 from edgemem.memory.lines import Memory, digest_of, match_lines, memory_of
 from edgemem.store.commit_protocol import CommitProtocol
 from edgemem.store.files import MemoryFile, make_private_file, make_private_folder
-from edgemem.store.journal import EMPTY_DIGEST, Journal, open_journal
+from edgemem.store.journal import EMPTY_DIGEST, Journal, is_encrypted, open_journal
 from edgemem.store.locks import Locks
 from edgemem.store.records import JournalView
+from edgemem.store.sealing import PLAIN, Seal
 
 Answer = TypeVar("Answer")
 KV_FOLDER = "kv"  # in each user's folder
@@ -38,13 +39,15 @@ class UserFolder:
         read_only: bool,
         now: Callable[[], datetime],
         step: Callable[[str], None],
+        seal: Seal = PLAIN,
     ) -> None:
         self.user = user
         self.path = data_dir / "users" / user
         self.kv = self.path / KV_FOLDER
         self.read_only = read_only
         self.now = now
-        self.file = MemoryFile(self.path / "memory.md")
+        self.seal = seal
+        self.file = MemoryFile(self.path / "memory.md", seal)
         self.locks = Locks(self.path / "locks")
         self._step = step
         self._journal_path = self.path / "journal.db"
@@ -53,9 +56,7 @@ class UserFolder:
 
     def close(self) -> None:
         self.locks.close()
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        self.close_journal()
 
     def journal(self) -> Journal:
         """The journal; made when there is none. Raises StoreWriteFailed, JournalUnusable, StoreBusy."""
@@ -68,23 +69,39 @@ class UserFolder:
 
     def _open(self) -> Journal:
         if self._journal_path.exists():
-            journal = open_journal(self._journal_path)
+            journal = open_journal(self._journal_path, key=self.seal.key)
             if journal.is_current():
                 return journal
             journal.close()
         make_private_folder(self.path)
         with self.locks.changing():
             make_private_file(self._journal_path)
-            journal = open_journal(self._journal_path)
+            journal = open_journal(self._journal_path, key=self.seal.key)
             if not journal.is_current():
                 journal.migrate()
         return journal
+
+    def use(self, seal: Seal) -> None:
+        """From now on files are read and written with this key, or plain."""
+        self.seal = self.file.seal = seal
+
+    @property
+    def journal_path(self) -> Path:
+        return self._journal_path
+
+    def close_journal(self) -> None:
+        """Give the journal's files back; it is opened again when it is next needed."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     @contextmanager
     def changing(self) -> Iterator[CommitProtocol]:
         """The only way to change file and journal together: nobody else does meanwhile."""
         journal = self.journal()
         with self.locks.changing():
+            if is_encrypted(self._journal_path) != self.seal.on and self._journal_path.exists():
+                raise StoreBusy("the files were encrypted or decrypted meanwhile", "start again")
             yield CommitProtocol(self.user, self.file, journal, self.now, self._step, self._drop_computed)
 
     def _drop_computed(self) -> None:
@@ -99,7 +116,7 @@ class UserFolder:
             journal = self.journal()
             with journal.view():
                 return question(journal)
-        journal = open_journal(self._journal_path, read_only=True)
+        journal = open_journal(self._journal_path, read_only=True, key=self.seal.key)
         try:
             with journal.view():
                 return question(journal) if journal.is_current() else nothing
@@ -127,7 +144,8 @@ class UserFolder:
 
     def look(self) -> Memory:
         """The memory without a change to any byte on disk; ids that are not recorded yet are only for now."""
-        reader = UserFolder(self.path.parent.parent, self.user, read_only=True, now=self.now, step=self._step)
+        data_dir = self.path.parent.parent
+        reader = UserFolder(data_dir, self.user, read_only=True, now=self.now, step=self._step, seal=self.seal)
         view = reader.ask(lambda journal: journal.memory_view(), _NO_JOURNAL)
         return _matched(self.file.read(), view)
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edgemem.errors import EdgememError, InvalidInput, JournalUnusable, StoreBusy
+from edgemem.errors import EdgememError, InvalidInput, JournalUnusable, MemoryLocked, StoreBusy
 from edgemem.memory.lines import digest_of
 from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.store import rows
@@ -23,6 +25,7 @@ from edgemem.store.files import write_failed
 from edgemem.store.forgetting import Erasure, turns_to_erase
 from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, JournalView, PendingChange
 from edgemem.store.schema import CONSENT_TABLES, FIRST_TABLES, SCHEMA_VERSION
+from edgemem.store.sealing import INSTALL
 from edgemem.store.tombstones import Tombstone
 from edgemem.values import Line, Operation, Revision, Role, Stats, Turn
 
@@ -30,6 +33,7 @@ BUSY_WAIT_MS = 20_000
 _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
 EMPTY_DIGEST = digest_of("")
 GONE_LINES_REMEMBERED = 500  # whose ids a hand edit brings back with their text; reading must not grow with history
+_SQLITE = b"SQLite format 3\0"
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -46,15 +50,15 @@ def _translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours. Two keys are the caller's business: a turn folded twice, an unknown id."""
     try:
         yield
-    except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+    except _errors("IntegrityError") as error:
+        if "FOREIGN KEY" in str(error):
             raise InvalidInput("no such chat, turn or revision", "see `edgemem memory history`") from error
         raise StoreBusy(
             "these turns were learned meanwhile by another process", "nothing to do: the memory has them"
         ) from error
-    except sqlite3.ProgrammingError:
+    except _errors("ProgrammingError"):
         raise  # our mistake, not the disk's
-    except sqlite3.DatabaseError as error:
+    except _errors("DatabaseError") as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _FULL or code in _DENIED:
             raise write_failed(path, str(error), full=code in _FULL) from error
@@ -62,37 +66,93 @@ def _translated(path: Path) -> Iterator[None]:
             raise StoreBusy(f"{path} is in use by another process", "try again when it has finished") from error
         raise JournalUnusable(
             f"{path} is damaged: {error}",
-            "move journal.db away to start a new one; memory.md keeps everything that was learned",
+            "move journal.db away to start a new one; memory.md keeps everything that was learned (were they encrypted?"
+            " restore vault.json from a backup instead)",
         ) from error
 
 
-def open_connection(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """The one place that opens the database. `read_only` changes no byte of any file, SQLite's own included."""
+def _errors(name: str) -> tuple[type[Exception], ...]:
+    """The classes of that name, of sqlite3 and of SQLCipher where it is in use."""
+    modules = (sqlite3, sys.modules.get("sqlcipher3.dbapi2"))
+    return tuple(getattr(module, name) for module in modules if module is not None)
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether the file is a database and not one that SQLite can read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE))
+    except OSError:
+        return False
+    return head not in (b"", _SQLITE)
+
+
+def _connector(path: Path, key: bytes) -> Any:
+    """The library that opens this file: SQLCipher where the file is encrypted, or is to be. Raises MemoryLocked."""
+    new = not path.exists() or path.stat().st_size == 0
+    if not key or not (new or is_encrypted(path)):
+        return sqlite3
+    try:
+        return import_module("sqlcipher3.dbapi2")
+    except ImportError as error:
+        raise MemoryLocked("this memory is encrypted, and the library for it is not installed", INSTALL) from error
+
+
+def open_connection(path: Path, *, read_only: bool = False, key: bytes = b"") -> sqlite3.Connection:
+    """The one place that opens the database. `read_only` changes no byte of any file, SQLite's own included. `key` is
+    of a database that is encrypted or to be made so."""
+    library = _connector(path, key)
     if read_only:
         log = path.with_name(path.name + "-wal")
         in_use = log.exists() and log.stat().st_size > 0 and path.with_name(path.name + "-shm").exists()
         mode = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+        connection = library.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
     else:
         wait_s = BUSY_WAIT_MS / 1000
-        connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        connection = library.connect(str(path), timeout=wait_s, isolation_level=None, check_same_thread=False)
     try:
+        if library is not sqlite3:
+            connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+            connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to the terminal
         for pragma in () if read_only else _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA temp_store = MEMORY")  # no private text in the system's folder for temporary files
-    except sqlite3.Error:
+    except _errors("Error"):
         connection.close()  # one that stays open would keep this process from reading the file in any other way
         raise
-    return connection
+    opened: sqlite3.Connection = connection  # SQLCipher's has the same methods
+    return opened
 
 
-def open_journal(path: Path, *, read_only: bool = False) -> Journal:
+def copy_converted(path: Path, new: Path, key: bytes, *, encrypt: bool) -> None:
+    """Write the database, encrypted with `key` or no longer, to the file `new`. Nobody else may have it open."""
+    new.unlink(missing_ok=True)
+    with _translated(path):
+        source: Any = import_module("sqlcipher3.dbapi2").connect(str(path), isolation_level=None)
+        with closing(source):
+            if not encrypt:
+                source.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+            source.execute("PRAGMA cipher_log_level = NONE")
+            source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            version = source.execute("PRAGMA user_version").fetchone()[0]
+            secret = f"x'{key.hex()}'" if encrypt else ""
+            source.execute("ATTACH DATABASE ? AS other KEY ?", (str(new), secret))
+            try:
+                source.execute("SELECT sqlcipher_export('other')").fetchall()
+            except _errors("OperationalError") as error:  # it says no more than that it failed
+                raise write_failed(new, str(error), full="full" in str(error)) from error
+            source.execute(f"PRAGMA other.user_version = {version}")
+            source.execute("PRAGMA other.journal_mode = WAL").fetchall()
+            source.execute("DETACH DATABASE other")
+
+
+def open_journal(path: Path, *, read_only: bool = False, key: bytes = b"") -> Journal:
     """Open the journal and check its schema. Raises JournalUnusable, StoreWriteFailed, StoreBusy.
 
     A new or older one is not `is_current()` and must be migrated, under the user's lock, before it is used.
     """
     with _translated(path):
-        journal = Journal(open_connection(path, read_only=read_only), path)
+        journal = Journal(open_connection(path, read_only=read_only, key=key), path)
     try:
         version = journal.schema_version()
         if version > SCHEMA_VERSION:
@@ -497,6 +557,11 @@ class Journal:
     def lift_tombstones(self, ids: Iterable[int]) -> None:
         """These things were said anew."""
         self._db.executemany("DELETE FROM tombstones WHERE id = ?", [(one,) for one in ids])
+
+    def whole_text(self) -> Iterator[str]:
+        """All that is in the tables, row by row: to be searched where the file's bytes say nothing."""
+        for row in self._all("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            yield from (repr(tuple(one.values())) for one in self._all(f'SELECT * FROM "{row["name"]}"'))
 
     def compact(self) -> None:
         """Rewrite the file so that nothing deleted is left in it or in the write-ahead log."""

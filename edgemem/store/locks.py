@@ -107,6 +107,11 @@ class Locks:
         lock.release()
         return False
 
+    def any_chat_open(self) -> bool:
+        """Whether any living process, this one too, has a chat open."""
+        found = [path.stem.removeprefix("chat-") for path in self._folder.glob("chat-*.lock")]
+        return any(self.is_open(int(number)) for number in found if number.isdecimal())
+
     def close(self) -> None:
         """Give back every chat's mark."""
         for chat_id in list(self._chats):

@@ -7,20 +7,22 @@ user's lock. Does not know models, prompts or budgets.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from edgemem.errors import InvalidInput, MemoryUnreadable, StoreBusy, StoreWriteFailed
+from edgemem.engines.base import SealedFile
+from edgemem.errors import InvalidInput, MemoryLocked, MemoryUnreadable, StoreBusy, StoreWriteFailed
 from edgemem.memory.document import Document, clean_text, parse, render, updated_stamp, without_stamp
 from edgemem.memory.lines import Applied, Memory, apply_all, digest_of, inverse
 from edgemem.memory.sensitivity import sensitivity_of
 from edgemem.memory.support import support_of
 from edgemem.store.archive import Archive, archive_source, archive_text
 from edgemem.store.commit_protocol import CommitProtocol, nothing_to_do, without_conflicts
+from edgemem.store.encrypting import convert
 from edgemem.store.erasing import (
     begin_erasing,
     begun,
@@ -32,14 +34,16 @@ from edgemem.store.erasing import (
     scrub_typed,
     searched,
 )
-from edgemem.store.files import make_private_folder, replace_whole
+from edgemem.store.files import make_private_folder, readable, replace_whole
 from edgemem.store.folder import KV_FOLDER, UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
 from edgemem.store.journal import Journal
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, Forgotten, LineHistory, PendingChange
+from edgemem.store.sealing import Passphrase, Seal, new_vault, read_vault
 from edgemem.store.tombstones import Tombstone, TombstoneKey
+from edgemem.store.typed_history import FILE_NAME, read_entries
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
 
 ExportForm = Literal["json", "markdown"]
@@ -59,6 +63,7 @@ def open_store(
     *,
     read_only: bool = False,
     mask_secrets: bool = True,
+    passphrase: Passphrase | None = None,
     now: Callable[[], datetime] = utc_now,
     step: Callable[[str], None] = _no_step,
 ) -> UserStore:
@@ -66,9 +71,16 @@ def open_store(
 
     Nothing is made on disk before the first write. With `read_only` no byte ever changes (a hand edit is read but
     not recorded) and every change raises StoreWriteFailed. `mask_secrets`: private data in messages is not written
-    to disk (`memory.private_data`). Raises InvalidInput for the name, JournalUnusable.
+    to disk (`memory.private_data`). `passphrase` is asked for when the files are encrypted. Raises InvalidInput for the
+    name, JournalUnusable, MemoryLocked.
     """
     folder = UserFolder(data_dir, check_user_name(user), read_only=read_only, now=now, step=step)
+    if vault := read_vault(folder.path):
+        if passphrase is None:
+            raise MemoryLocked(
+                f"the memory of {user} is encrypted", "give its passphrase, or the variable EDGEMEM_PASSPHRASE"
+            )
+        folder.use(vault.unlock(passphrase(vault)))
     store = UserStore(folder, Masking(mask_secrets))
     # What cannot be finished now (disk full, file unreadable) is tried again, and said, by the next change.
     with suppress(StoreWriteFailed, MemoryUnreadable, StoreBusy):
@@ -110,15 +122,86 @@ class UserStore:
             with self._folder.locks.changing():
                 remove_all(self.folder, [self._tombstone_key.path])
             return
+        if (vault := read_vault(self.folder)) and vault.direction:
+            with self._alone():
+                convert(self._folder, vault, self.seal)
         self._folder.finish_unfinished()
         if erasing:
             self._erase_rest()
+
+    # Encryption ------------------------------------------------------------------------------------------------
+
+    @property
+    def seal(self) -> Seal:
+        """What encrypts the user's files; without a key (`on` is False) they are plain."""
+        return self._folder.seal
+
+    def sealed(self, path: Path) -> Path | SealedFile:
+        """A file of computed prompts, for an engine to write and read."""
+        seal, role = self.seal, f"{KV_FOLDER}/{path.name}"
+        if not seal.on:
+            return path
+        return SealedFile(path, lambda data: seal.seal(data, role), lambda data: seal.open(data, role))
+
+    def encrypt(self, passphrase: str, *, in_keyring: bool = False) -> None:
+        """Encrypt every file of the user, or change the passphrase where they are. Raises InvalidInput (too short),
+        StoreBusy while anybody uses the memory, StoreWriteFailed: then the next start goes on with it."""
+        if self.seal.on:
+            new_vault(self.folder, passphrase, self.seal, in_keyring=in_keyring)[0].write()
+            return
+        vault, seal = new_vault(self.folder, passphrase, in_keyring=in_keyring)
+        make_private_folder(self.folder)
+        with self._alone():
+            self.read()  # records a hand edit, and finishes what was begun
+            vault.directed("sealing").write()
+            convert(self._folder, vault.directed("sealing"), seal)
+
+    def decrypt(self) -> None:
+        """Write every file of the user in plain again. Raises as `encrypt`."""
+        vault = read_vault(self.folder)
+        if vault is None:
+            raise InvalidInput(f"the memory of {self.user} is not encrypted", "nothing to do")
+        with self._alone():
+            self.read()
+            vault.directed("opening").write()
+            convert(self._folder, vault.directed("opening"), self.seal)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else learns, changes or has a chat open. Raises StoreBusy."""
+        with self._folder.locks.learning(), self._folder.locks.changing():
+            if self._folder.locks.any_chat_open():
+                raise StoreBusy(f"a chat of {self.user} is open", "close it, then try again")
+            yield
+
+    def _opened(self, path: Path) -> bytes:
+        """A file's bytes as they would be without encryption."""
+        if not self.seal.on or path.suffix == ".lock":
+            return path.read_bytes()
+        if path.name == "journal.db":
+            return "\n".join(self._folder.ask(lambda journal: list(journal.whole_text()), [])).encode()
+        if path.name.startswith("journal.db-"):
+            return b""  # SQLite's own, encrypted with the journal: its rows are searched
+        if path.name == FILE_NAME:
+            return "\n".join(read_entries(path, self.seal)).encode()
+        role = f"{KV_FOLDER}/{path.name}" if path.parent == self.kv_folder else path.name
+        return self.seal.open(path.read_bytes(), role)
 
     # Memory ----------------------------------------------------------------------------------------------------
 
     def text(self) -> str:
         """memory.md as it is (LF endings), empty without one. Raises MemoryUnreadable."""
         return self._folder.file.read()
+
+    def write_by_hand(self, data: bytes, before: str) -> None:
+        """Put a person's edit of the text `before` in the file's place, as an editor would. Raises StoreBusy when the
+        memory changed meanwhile, MemoryUnreadable, StoreWriteFailed."""
+        with self._folder.changing() as protocol:
+            text = readable(data, self.folder / "memory.md")
+            protocol.file.stage(text)
+            if not protocol.file.replace(digest_of(before)):
+                protocol.file.unstage()
+                raise StoreBusy("the memory changed while it was edited", "edit it again")
 
     def read(self) -> Memory:
         """The memory now. A hand edit since the last revision is recorded as a revision first (cause `edit`).
@@ -540,10 +623,10 @@ class UserStore:
             buried = self._tombstone_key.any_of({words, *erasure.texts} - {""})
             begin_erasing(self.folder)
             # First what needs the words; once the journal has lost them nobody knows them any more.
-            typed = scrub_typed(self.folder, erasure, [turn.text for turn in going])
+            typed = scrub_typed(self.folder, erasure, [turn.text for turn in going], self.seal)
             erased = self._erase(protocol, self._draft("forget", current, applied), applied, erasure, going, buried)
             computed, again = self._erase_rest()
-        left, files, total = searched(self.folder, erasure, remaining=self.text(), exports=again)
+        left, files, total = searched(self.folder, erasure, remaining=self.text(), exports=again, opened=self._opened)
         return Forgotten(
             len(erasure.line_ids),
             erased.turns,
