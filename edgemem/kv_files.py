@@ -29,6 +29,12 @@ def kv_name(info: EngineInfo, ids: Sequence[int] = ()) -> str:
     return f"{_model_part(info.digest or info.model)}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.kv"
 
 
+def private_folder(folder: Path) -> None:
+    """Make `folder` and its missing parents, each for the owner only (`mkdir` gives parents the usual mode)."""
+    for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def note_use(path: Path) -> None:
     """The file was of use: it is not the oldest one."""
     with suppress(OSError):

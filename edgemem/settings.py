@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from edgemem.errors import InvalidInput, StoreWriteFailed
+from edgemem.kv_files import private_folder
 from edgemem.memory.sensitivity import sensitive_classes
 from edgemem.places import places
 from edgemem.values import BUDGET_TOKENS, SECTIONS, Review
@@ -209,7 +210,7 @@ def write_user_value(path: Path, key: str, value: str) -> None:
     new = [*old[:top], line, *old[top:]] if at is None else [*old[:at], line, *old[at + 1 :]]
     temporary = path.with_name(path.name + ".new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(path.parent)
         temporary.write_text("\n".join(new) + "\n", "utf-8")
         temporary.chmod(0o600)
         temporary.replace(path)

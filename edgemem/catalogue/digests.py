@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgemem.errors import ModelDamaged, ModelMissing
+from edgemem.kv_files import private_folder
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the bytes done and the bytes in all, now and then."""
@@ -85,7 +86,7 @@ class Digests:
         if not self.persist:
             return
         with contextlib.suppress(OSError):  # a full or read-only disk costs us the memory only
-            self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(self.cache)
             handle, name = tempfile.mkstemp(dir=self.cache, prefix=".verified-")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:

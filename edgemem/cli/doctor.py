@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,8 +53,16 @@ class Finding:
 
 
 @common
-def doctor(run: Run) -> None:
+def doctor(
+    run: Run,
+    prove: Annotated[
+        bool, typer.Option("--prove-offline", help="Chat, learn and report with every socket refused.")
+    ] = False,
+) -> None:
     """Report what was found and what is used; exit code 1 when a chat would not work, with what to do."""
+    if prove:
+        _prove(run)
+        return
     findings = [
         *_software(),
         *_processor(run),
@@ -69,12 +77,43 @@ def doctor(run: Run) -> None:
     if run.output.json:
         run.output.data({"works": works, "findings": [asdict(finding) for finding in findings]})
     else:
-        _show(run, findings, works)
+        _show(run, findings, "a chat would work" if works else "a chat would not work yet: see the lines marked ✗")
     if not works:
         raise typer.Exit(1)
 
 
-def _show(run: Run, findings: list[Finding], works: bool) -> None:
+def _prove(run: Run) -> None:
+    from edgemem.cli.prove_offline import prove_offline
+
+    found = prove_offline(run)
+    tried, modes = found["sockets_tried"], found["wrong_modes"]
+    where = "a network namespace of its own, without routes" if found["namespace"] else "the system's network namespace"
+    hint = "" if found["namespace"] else "libraries that are not Python could open one: run it under `unshare -rn`"
+    findings = [
+        Finding("refusal", "a socket is refused" if found["refuses"] else "not at work", _good(found["refuses"])),
+        Finding("network", where, "ok" if found["namespace"] and not found["routes"] else "note", hint),
+        Finding("chat", f"{found['answer_characters']} characters", _good(found["answer_characters"] > 0)),
+        Finding("update", f"{found['learned_turns']} messages learned", _good(found["learned_turns"] == 1)),
+        Finding("report", f"{len(found['lines'])} lines with their origin", _good(len(found["report"]) > 0)),
+        Finding("sockets tried", str(len(tried)) + "".join(f", {one}" for one in tried), _good(not tried)),
+        Finding(
+            "file modes", "only for the owner" if not modes else f"others may read {', '.join(modes)}", _good(not modes)
+        ),
+    ]
+    works = all(finding.state != "problem" for finding in findings)
+    if run.output.json:
+        run.output.data({"proved": works, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(run, findings, "no network was used" if works else "this proves nothing: see the lines marked ✗")
+    if not works:
+        raise typer.Exit(1)
+
+
+def _good(good: bool) -> State:
+    return "ok" if good else "problem"
+
+
+def _show(run: Run, findings: list[Finding], last: str) -> None:
     output = run.output
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
@@ -82,7 +121,7 @@ def _show(run: Run, findings: list[Finding], works: bool) -> None:
         output.text(f"{output.styled(mark, colour)} {finding.name.ljust(width)}  {finding.value}")
         if finding.hint:
             output.text(f"  {' ' * width}  → {finding.hint}")
-    output.text("\na chat would work" if works else "\na chat would not work yet: see the lines marked ✗")
+    output.text(f"\n{last}")
 
 
 def _software() -> Iterator[Finding]:

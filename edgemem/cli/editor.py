@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgemem.errors import InvalidInput, StoreWriteFailed
+from edgemem.kv_files import private_folder
 from edgemem.values import SECTIONS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def edit_memory(store: UserStore) -> None:
     starter = "" if path.exists() else STARTER
     try:
         if starter:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(path.parent)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 file.write(starter)
     except OSError as error:

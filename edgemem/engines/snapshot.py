@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgemem.engines.base import SealedFile
 from edgemem.errors import EdgememError
+from edgemem.kv_files import private_folder
 
 MAGIC = b"EMKV0001"
 _HEADER = struct.Struct("<8sIQ32s")  # magic, bytes of JSON, bytes of state, sha256 over JSON + ids + state
@@ -27,7 +28,7 @@ def write_snapshot(place: Path | SealedFile, fingerprint: Mapping[str, str], ids
     packed = array("i", ids).tobytes()
     meta = json.dumps({"fingerprint": dict(fingerprint), "ids": len(ids)}, sort_keys=True).encode()
     digest = _digest(meta, packed, state)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".kv-")
     try:
         with os.fdopen(handle, "wb") as out:

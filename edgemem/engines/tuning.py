@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgemem.kv_files import private_folder
+
 FORMAT = 1
 KV_TYPES = ("f16", "q8_0")
 MOST_THREADS, MOST_BATCH = 1024, 4096
@@ -56,7 +58,7 @@ def read_tuning(path: Path) -> Tuning | None:
 def write_tuning(path: Path, tuning: Tuning) -> None:
     """Replace the file at once (0600). A folder that cannot be written only means that the test runs again."""
     with suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tuning-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as out:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgemem.errors import MemoryUnreadable, StoreWriteFailed
+from edgemem.kv_files import private_folder
 from edgemem.memory.document import parse
 from edgemem.memory.lines import digest_of
 
 if TYPE_CHECKING:
     from edgemem.store.sealing import Seal
 
-FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 MEMORY_MAX_BYTES = 1 << 20
 """A memory of 2,048 tokens is about 10 kB; a hundred times that is some other file."""
@@ -46,9 +46,7 @@ def translated(path: Path) -> Iterator[None]:
 def make_private_folder(folder: Path) -> None:
     """Make `folder` and its missing parents, each for the owner only. Raises StoreWriteFailed."""
     with translated(folder):
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        for path in reversed(missing):
-            path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        private_folder(folder)
 
 
 def make_private_file(path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgemem.errors import MemoryLocked
+from edgemem.kv_files import private_folder
 from edgemem.store.files import FILE_MODE, replace_whole
 from edgemem.store.sealing import PLAIN, Seal
 
@@ -26,7 +27,7 @@ def read_entries(path: Path, seal: Seal = PLAIN) -> list[str]:
 def add_entry(path: Path, text: str, seal: Seal = PLAIN) -> None:
     """Keep one entry. A full or read-only disk costs the entry, not the chat."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(path.parent)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
         with os.fdopen(handle, "a", encoding="utf-8") as file:
             cut = _last_byte(handle) not in (b"", b"\n")  # a full disk ended the entry before
