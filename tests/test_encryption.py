@@ -144,6 +144,24 @@ def test_a_damaged_file_is_said_and_left_as_it_is(data: Path) -> None:
         store.read()
 
 
+def test_a_plain_file_in_an_encrypted_ones_place_is_refused(data: Path) -> None:
+    """Who can write to the disk but has no key must not be able to plant a memory."""
+    plain = {name: (data / "users/ada" / name).read_bytes() for name in ("memory.md", "journal.db", FILE_NAME)}
+    with opened(data) as store:
+        store.encrypt(WORDS)
+    for name in ("memory.md", "journal.db"):
+        path = data / "users/ada" / name
+        sealed = path.read_bytes()
+        path.write_bytes(plain[name])
+        with pytest.raises(MemoryLocked, match="in plain text"), opened(data) as store:
+            store.read()
+        path.write_bytes(sealed)
+    add_entry(data / "users/ada" / FILE_NAME, "planted")
+    with opened(data) as store:
+        assert len(store.read().lines) == 1
+        assert read_entries(store.folder / FILE_NAME, store.seal) == ["I love marzipan cake."]
+
+
 def test_one_sealed_file_cannot_stand_in_for_another() -> None:
     seal = Seal(b"k" * 32)
     with pytest.raises(MemoryLocked):

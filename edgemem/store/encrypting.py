@@ -23,7 +23,7 @@ def convert(folder: UserFolder, vault: Vault, seal: Seal) -> None:
     """Bring every file into the form that the vault's direction says, then settle the vault. The caller holds the
     locks, and nobody else has the journal open. Raises StoreWriteFailed, MemoryLocked; it may be called again."""
     encrypt = vault.direction == "sealing"
-    after = seal if encrypt else PLAIN
+    after = Seal(seal.key, strict=True) if encrypt else PLAIN
     folder.close_journal()
     _convert_memory(Path(os.path.realpath(folder.file.path)), folder.file.path.name, seal, after)
     reseal(folder.path / FILE_NAME, seal, after)

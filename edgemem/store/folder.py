@@ -21,7 +21,7 @@ from edgemem.store.files import MemoryFile, make_private_file, make_private_fold
 from edgemem.store.journal import EMPTY_DIGEST, Journal, is_encrypted, open_journal
 from edgemem.store.locks import Locks
 from edgemem.store.records import JournalView
-from edgemem.store.sealing import PLAIN, Seal
+from edgemem.store.sealing import PLAIN, Seal, not_encrypted
 
 Answer = TypeVar("Answer")
 KV_FOLDER = "kv"  # in each user's folder
@@ -67,7 +67,14 @@ class UserFolder:
                 self._opened = self._opened or self._open()
         return self._opened
 
+    def _check_form(self) -> None:
+        """Raises MemoryLocked where a plain journal lies in an encrypted one's place."""
+        path = self._journal_path
+        if self.seal.strict and path.exists() and path.stat().st_size > 0 and not is_encrypted(path):
+            raise not_encrypted(path.name)
+
     def _open(self) -> Journal:
+        self._check_form()
         if self._journal_path.exists():
             journal = open_journal(self._journal_path, key=self.seal.key)
             if journal.is_current():
@@ -116,6 +123,7 @@ class UserFolder:
             journal = self.journal()
             with journal.view():
                 return question(journal)
+        self._check_form()
         journal = open_journal(self._journal_path, read_only=True, key=self.seal.key)
         try:
             with journal.view():

@@ -33,11 +33,13 @@ INSTALL = 'pip install "edgemem-runtime[encryption]"'
 class Seal:
     """Seals and opens bytes with one key; `Seal()` has none, and leaves bytes as they are.
 
-    `role` says what the bytes are (`memory.md`, ...), so that one sealed file cannot stand in for another.
+    `role` says what the bytes are (`memory.md`, ...), so that one sealed file cannot stand in for another. `strict`:
+    plain bytes are refused as well, so that nobody without the key can put a file in an encrypted one's place.
     """
 
-    def __init__(self, key: bytes = b"") -> None:
+    def __init__(self, key: bytes = b"", *, strict: bool = False) -> None:
         self.key = key
+        self.strict = strict
 
     @property
     def on(self) -> bool:
@@ -52,8 +54,11 @@ class Seal:
         return MAGIC + nonce + sealed
 
     def open(self, data: bytes, role: str) -> bytes:
-        """What was sealed; bytes that were not are given back. Raises MemoryLocked: no key, another key, damaged."""
+        """What was sealed; bytes that were not are given back. Raises MemoryLocked: no key, another key, damaged, or
+        plain though strict."""
         if not data.startswith(MAGIC):
+            if self.strict:
+                raise not_encrypted(role)
             return data
         if not self.on:
             hint = f"restore {VAULT}, which holds its key, beside it from a backup"
@@ -75,8 +80,16 @@ class Seal:
         try:
             data = base64.b64decode(row, validate=True)
         except ValueError:
+            data = b""
+        if not data.startswith(MAGIC) and not self.strict:
             return row
-        return self.open(data, role).decode("utf-8", "replace") if data.startswith(MAGIC) else row
+        return self.open(data, role).decode("utf-8", "replace")
+
+
+def not_encrypted(role: str) -> MemoryLocked:
+    """The error for plain bytes where only encrypted ones are believed."""
+    hint = "somebody wrote it: look at it, move it away, and take in what is right with edgemem memory import"
+    return MemoryLocked(f"{role} is in plain text, though this memory is encrypted", hint)
 
 
 PLAIN = Seal()
@@ -96,7 +109,8 @@ class Vault:
     def unlock(self, passphrase: str) -> Seal:
         """Raises MemoryLocked for a wrong passphrase."""
         try:
-            return Seal(Seal(_derived(passphrase, self.salt, self.n)).open(self.wrapped, VAULT))
+            key = Seal(_derived(passphrase, self.salt, self.n), strict=True).open(self.wrapped, VAULT)
+            return Seal(key, strict=not self.direction)
         except MemoryLocked as error:
             raise MemoryLocked("this is not the passphrase", "try again; nothing was changed") from error
 

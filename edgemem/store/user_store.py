@@ -41,7 +41,7 @@ from edgemem.store.journal import Journal
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, Forgotten, LineHistory, PendingChange
-from edgemem.store.sealing import Passphrase, Seal, new_vault, read_vault
+from edgemem.store.sealing import MAGIC, Passphrase, Seal, new_vault, read_vault
 from edgemem.store.tombstones import Tombstone, TombstoneKey
 from edgemem.store.typed_history import FILE_NAME, read_entries
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
@@ -176,16 +176,13 @@ class UserStore:
 
     def _opened(self, path: Path) -> bytes:
         """A file's bytes as they would be without encryption."""
-        if not self.seal.on or path.suffix == ".lock":
-            return path.read_bytes()
-        if path.name == "journal.db":
+        if path.name == "journal.db" and self.seal.on:
             return "\n".join(self._folder.ask(lambda journal: list(journal.whole_text()), [])).encode()
-        if path.name.startswith("journal.db-"):
-            return b""  # SQLite's own, encrypted with the journal: its rows are searched
-        if path.name == FILE_NAME:
+        if path.name == FILE_NAME and self.seal.on:
             return "\n".join(read_entries(path, self.seal)).encode()
+        data = path.read_bytes()
         role = f"{KV_FOLDER}/{path.name}" if path.parent == self.kv_folder else path.name
-        return self.seal.open(path.read_bytes(), role)
+        return self.seal.open(data, role) if data.startswith(MAGIC) else data
 
     # Memory ----------------------------------------------------------------------------------------------------
 
