@@ -85,6 +85,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bench": {
         "typer": ("cli", "cli.*"),
         "bm25s": ("bm25",),
+        "atheris": ("trust.fuzz_child",),
         "sqlite3": ("trust.crashes_run",),  # looks at journals from outside
         "onnxruntime": ("encoder",),
         "tokenizers": ("encoder",),

@@ -91,6 +91,33 @@ def trust_encryption(
     run.output.text("".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in found.items()), end="")
 
 
+@app.command("fuzz")
+@common
+def trust_fuzz(
+    run: Run,
+    target: Annotated[list[str] | None, typer.Option("--target", help="Only this parser; may be repeated.")] = None,
+    seconds: Annotated[int, typer.Option("--seconds", help="For all targets together.", min=1)] = 300,
+    kept: Annotated[
+        Path, typer.Option("--kept", help="Folder for inputs that reached something new, and faults.")
+    ] = Path("fuzz"),
+) -> None:
+    """Fuzz every parser of outside input, coverage-guided (needs atheris): executions, and what failed."""
+    from ..trust.fuzz_run import markdown
+    from ..trust.fuzz_run import run as run_fuzz
+
+    rows = []
+    for row in run_fuzz(target or (), seconds, kept):
+        rows.append(row)
+        run.output.note(f"{row['target']}: {row['executions']} executions{', ' + row['fault'] if row['fault'] else ''}")
+        if row["input"]:
+            run.output.warn(f"the input is in {row['input']}")
+    if run.output.json:
+        run.output.data(rows)
+    run.output.text(markdown(rows), end="")
+    if any(row["fault"] for row in rows):
+        raise typer.Exit(1)
+
+
 @app.command("crashes")
 @common
 def trust_crashes(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgemem.cli.importing import read_import
 from edgemem.cli.learning import counter_for
 from edgemem.cli.memory_change import say_revision, show_checked
 from edgemem.cli.open import store_for
@@ -17,6 +16,7 @@ from edgemem.cli.options import DryRun, Run, common
 from edgemem.cli.output import plural
 from edgemem.errors import InvalidInput
 from edgemem.memory.document import parse
+from edgemem.store.importing import read_import
 from edgemem.values import Operation
 
 if TYPE_CHECKING:

@@ -63,17 +63,21 @@ def render(env: ImmutableSandboxedEnvironment, request: dict[str, object]) -> st
     return "".join(parts)
 
 
+def answered(env: ImmutableSandboxedEnvironment, line: bytes) -> dict[str, str]:
+    """The answer to one request: `text`, or `error` where the template refuses, fails or asks for too much."""
+    try:
+        return {"text": render(env, json.loads(line))}
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        return {"error": f"{type(error).__name__}: {error}"[:2000]}
+    except (MemoryError, RecursionError) as error:
+        return {"error": f"{type(error).__name__}: the template asks for too much"}
+
+
 def main() -> None:
     limit_memory()
     env = environment()
     for line in sys.stdin.buffer:
-        try:
-            answer = {"text": render(env, json.loads(line))}
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-            answer = {"error": f"{type(error).__name__}: {error}"[:2000]}
-        except (MemoryError, RecursionError) as error:
-            answer = {"error": f"{type(error).__name__}: the template asks for too much"}
-        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+        sys.stdout.buffer.write(json.dumps(answered(env, line)).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +25,11 @@ from edgemem.values import Role
 MOST_BYTES = 1 << 29
 """512 MiB of JSON: years of talking. Larger files do not fit the memory of a small machine."""
 MEMBER = "conversations.json"
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, RuntimeError, NotImplementedError, ValueError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What zipfile lets through of a zip that is cut short or damaged (found by fuzzing)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ def read_conversations(path: Path) -> list[Conversation]:
         data = json.loads(_bytes(path))
         rows = data if isinstance(data, list) else data["conversations"]
         found = [one for row in rows if (one := _conversation(row)) is not None and one.turns]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise InvalidInput(
             f"{path} is no conversation export: {str(error)[:100]}", "give the zip or conversations.json as it came"
         ) from error
@@ -48,7 +56,10 @@ def read_conversations(path: Path) -> list[Conversation]:
 
 def looks_like_conversations(path: Path) -> bool:
     """Whether the file is a zip, or a JSON list of objects with messages."""
-    if zipfile.is_zipfile(path):
+    try:
+        if zipfile.is_zipfile(path):
+            return True
+    except zipfile.BadZipFile:  # one that claims several disks; reading it says what is wrong
         return True
     with path.open("rb") as file:
         head = file.read(1 << 16)
@@ -71,7 +82,7 @@ def _bytes(path: Path) -> bytes:
             if len(data) > MOST_BYTES:
                 raise too_large
             return data
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise InvalidInput(f"{path} cannot be read: {error}", "check the file") from error
 
 
