@@ -22,10 +22,12 @@ PERMISSIVE = {
 }
 READ_BY_HAND = {
     "atheris": "Apache-2.0",
+    "onnxruntime-genai": "MIT",
+    "protobuf": "BSD-3-Clause",
     "sqlcipher3": "Zlib",  # with SQLCipher (BSD-3-Clause) and OpenSSL (Apache-2.0) inside
     "sqlite-fts4": "Apache-2.0",
 }
-"""Packages whose metadata say nothing; their licence files do."""
+"""Packages whose metadata name no licence in a form that the SBOM takes; their licence files do."""
 
 
 def words_of(entry: dict[str, Any]) -> list[str]:
