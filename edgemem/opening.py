@@ -67,12 +67,13 @@ def open_model(
     wanted = context_tokens or min([DEFAULT_CONTEXT_TOKENS, *known])
     engine = open_engine(
         found.path,
-        digest=found.sha256,
+        digest=found.digest,
         device=device,
         gpu_layers=gpu_layers,
         context_tokens=wanted,
         threads=threads,
         quantized=header is None or header.file_type not in FLOAT_FILE_TYPES,
+        adapter=found.adapter,
         tunings=tunings_folder(where) if tune else None,
         may_test=persist,
         progress=progress,

@@ -58,6 +58,9 @@ def gguf(
     name: Name = "",
     imatrix: Annotated[str, typer.Option("--imatrix", help="own: measured on our texts; or a file of one.")] = "",
     lora: Annotated[Path | None, typer.Option("--lora", help="Folder of a LoRA adapter (peft) to add first.")] = None,
+    keep_adapter: Annotated[
+        bool, typer.Option("--keep-adapter", help="Keep the adapter a file of its own, loaded beside the base.")
+    ] = False,
     prompts: Prompts = None,
     force: Force = False,
     check: Checked = True,
@@ -75,7 +78,9 @@ def gguf(
     file = imatrix if imatrix in ("", "own") else str(Path(imatrix).absolute())
     texts = str(prompts.absolute()) if prompts else ""
     policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
-    request = Request(str(source.absolute()), name, parse(quant), file, texts, policy, lora=adapter)
+    request = Request(
+        str(source.absolute()), name, parse(quant), file, texts, policy, lora=adapter, keep_adapter=keep_adapter
+    )
     _export(run, request, folder, dry_run=dry_run, check=check, force=force)
 
 
@@ -198,6 +203,7 @@ def _measures(check: Check) -> str:
         "tokenizer": ("texts", "different"),
         "template": ("chats", "different"),
         "torch": ("max_difference", "greedy_equal"),
+        "adapter": ("prompts", "top1"),
         "logits": ("kl", "top1", "perplexity"),
         "skill": ("kept", "planted", "wrong_lines", "own_notes", "seconds"),
     }.get(check.name, ())
@@ -231,6 +237,7 @@ def _plan_facts(plan: Plan) -> dict[str, Any]:
         "file_bytes": plan.file_bytes,
         "disk_bytes": plan.disk_bytes,
         "ram_bytes": plan.ram_bytes,
+        "adapter": "kept" if plan.keep_adapter else "merged" if plan.lora else None,
         "notes": plan.notes,
     }
 

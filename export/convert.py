@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from .apart import Progress
 from .architecture import Network, network_of
 from .checkpoint import Checkpoint, Tensor, open_checkpoint
-from .lora import as_floats, with_adapter
+from .lora import Merged, as_floats, with_adapter
 from .quantizations import NUMBERS
 from .vocabulary import Vocabulary, read_vocabulary
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the bytes change that are written for a checkpoint."""
 KINDS = {"F32": gguf.GGMLQuantizationType.F32, "F16": gguf.GGMLQuantizationType.F16} | {
     "BF16": gguf.GGMLQuantizationType.BF16
@@ -95,10 +95,14 @@ def _values(
     if extra is not None:
         yield extra
     for number, (_, tensor) in enumerate(tensors, 1):
-        values = tensor.read()
+        kind, have = stored_type(tensor, base), tensor.dtype
+        if isinstance(tensor, Merged) and kind == "F32":
+            values, have = tensor.summed(), "F32"  # else the check against peft would see a rounding that it has not
+        else:
+            values = tensor.read()
         if network.architecture == "llama":
-            values = _interleaved(values, tensor.name, network)
-        yield as_type(values, tensor.dtype, stored_type(tensor, base))
+            values = interleaved(values, tensor.name, network)
+        yield as_type(values, have, kind)
         report("convert", number, len(tensors))
 
 
@@ -110,7 +114,7 @@ def as_type(values: Bits, have: str, want: str) -> Bits:
     return as_floats(values, have)
 
 
-def _interleaved(values: Bits, name: str, network: Network) -> Bits:
+def interleaved(values: Bits, name: str, network: Network) -> Bits:
     """Llama only: ggml rotates neighbouring rows of a head, transformers rows half a head apart."""
     part = name.rsplit(".", 2)[-2]
     heads = {"q_proj": network.heads, "k_proj": network.kv_heads}.get(part)

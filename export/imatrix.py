@@ -15,6 +15,7 @@ import llama_cpp as lib
 import numpy as np
 
 from edgemem.engines import open_engine
+from edgemem.engines.llama_binding import load_adapter, use_adapter
 from edgemem.errors import EngineFailed
 from edgemem.prompting.prompts import load_prompts
 
@@ -49,15 +50,16 @@ _Tensor._fields_ = [
 
 
 def measure_importance(
-    model: Path, prompts: str, threads: int, most_chunks: int, out: Path, report: Progress
+    model: Path, adapter: Path | None, prompts: str, threads: int, most_chunks: int, out: Path, report: Progress
 ) -> tuple[int, int]:
     """Write the importance matrix of the GGUF `model` to `out`; returns how many matrices and chunks of text.
 
-    `prompts` is the folder with the model's own prompt texts ('' for ours). For `run_apart`. Raises EngineFailed.
+    `adapter` is used with it; `prompts` is the folder with the model's own prompt texts ('' for ours). For `run_apart`.
+    Raises EngineFailed.
     """
     chunks = calibration_chunks(model, prompts, threads)[:most_chunks]
     sums = _Sums()
-    _run(model, chunks, threads, sums, report)
+    _run(model, adapter, chunks, threads, sums, report)
     if not sums.found:
         raise EngineFailed("llama.cpp showed no matrix product, so there is no importance matrix", "report this")
     write_imatrix(out, sums.found, DATASET, len(chunks), CHUNK_TOKENS)
@@ -91,7 +93,8 @@ class _Sums:
         matrix, inputs = result.src[0].contents, result.src[1].contents
         name = matrix.name.decode("utf-8", "replace")
         product = inputs.ne[0] == matrix.ne[0] and result.ne[0] == matrix.ne[1] and inputs.type == F32_TYPE
-        if not (product and name.startswith("blk.") and matrix.ne[1] > 1):
+        ours = name.startswith("blk.") and ".lora_" not in name
+        if not (product and ours and matrix.ne[1] > 1):
             return not ask
         if not ask:
             self._add(name, inputs)
@@ -110,6 +113,7 @@ class _Sums:
 
 def _run(
     model: Path,
+    adapter: Path | None,
     chunks: Sequence[Sequence[int]],
     threads: int,
     seen: Callable[[int, bool, Any], bool],
@@ -126,6 +130,8 @@ def _run(
     params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.cb_eval = callback
     context = lib.llama_init_from_model(opened, params)
+    if adapter:
+        use_adapter(context, load_adapter(opened, adapter))
     batch = lib.llama_batch_init(CHUNK_TOKENS, 0, 1)
     try:
         for number, chunk in enumerate(chunks, 1):

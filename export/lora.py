@@ -6,7 +6,7 @@ W + scale * B A (Hu et al. 2021, arXiv 2106.09685, section 4.1), rounded to the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,22 @@ CANNOT = ("use_dora", "modules_to_save", "alpha_pattern", "rank_pattern", "lora_
 class Merged(Tensor):
     """A matrix with its adapter: `down` is A (rank x columns), `up` is B (rows x rank)."""
 
-    down: Tensor | None = None
-    up: Tensor | None = None
-    scale: float = 1.0
+    down: Tensor
+    up: Tensor
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        return self.down.shape[0]
 
     def read(self) -> NDArray[Any]:
-        assert self.down is not None
-        assert self.up is not None
+        return from_floats(self.summed(), self.dtype)
+
+    def summed(self) -> NDArray[np.float32]:
+        """The sum before it is rounded to the matrix's own type."""
         values = as_floats(Tensor.read(self), self.dtype)
-        values += self.scale * (_floats(self.up) @ _floats(self.down))
-        return from_floats(values, self.dtype)
+        values += self.scale * (floats(self.up) @ floats(self.down))
+        return values
 
 
 def with_adapter(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
@@ -50,10 +56,19 @@ def with_adapter(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     pairs = sorted({name.rpartition(".lora_")[0] for name in found if ".lora_" in name})
     if unknown := [name for name in found if not name.endswith((".lora_A.weight", ".lora_B.weight"))]:
         raise ModelUnsupported(f"the adapter has the tensor {unknown[0][:80]}.", "Merge it with peft first.")
+    if not pairs:
+        raise ModelDamaged(f"{WEIGHTS} holds no matrix.", "Get the adapter again.")
     for pair in pairs:
         name = f"{pair.removeprefix(PREFIX)}.weight"
         tensors[name] = _merged(name, tensors, found, pair, scale)
     return Checkpoint(checkpoint.folder, checkpoint.config, tensors)
+
+
+def check_used(checkpoint: Checkpoint, used: Collection[str]) -> None:
+    """Refuse an adapter of a matrix that the network does not use (a tied output). Raises ModelUnsupported."""
+    for name, tensor in checkpoint.tensors.items():
+        if isinstance(tensor, Merged) and name not in used:
+            raise ModelUnsupported(f"the adapter changes {name[:80]}, which this network does not use.", _PEFT)
 
 
 def adapter_files(lora: str) -> list[Path]:
@@ -89,7 +104,8 @@ def _merged(name: str, tensors: Mapping[str, Tensor], found: Mapping[str, Tensor
 _OTHER = "It belongs to another checkpoint."
 
 
-def _floats(tensor: Tensor) -> NDArray[np.float32]:
+def floats(tensor: Tensor) -> NDArray[np.float32]:
+    """The tensor in 32 bits."""
     return as_floats(tensor.read(), tensor.dtype)
 
 

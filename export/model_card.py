@@ -95,10 +95,12 @@ def _use(best: dict[str, Any]) -> str:
             "With edgemem: `edgemem chat --model FOLDER`, where FOLDER is this folder. Each precision is a folder that "
             "onnxruntime-genai loads, too."
         )
+    adapter = next((one["file"] for one in best["files"] if one.get("adapter")), "")
+    beside = f" and, on a line of its own, `ADAPTER ./{adapter}`" if adapter else ""
     return f"""With edgemem: `edgemem chat --model FOLDER`, where FOLDER is this folder.
 
-With Ollama: put `FROM ./{file}` into a file called `Modelfile`, then `ollama create my-model -f Modelfile`. The chat
-template is inside the file.
+With Ollama: put `FROM ./{file}`{beside} into a file called `Modelfile`, then `ollama create my-model -f Modelfile`. The
+chat template is inside the file.
 
 With LM Studio: put the file into `models/PUBLISHER/MODEL/` of its folder of models.
 

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from edgemem.demo.data import bundled
+from edgemem.memory.splitting import split
 from edgemem.prompting.prompts import EMPTY_VIEW, Prompts
 from edgemem.values import BUDGET_TOKENS, Message, Role, Turn
 
@@ -78,6 +79,14 @@ def _plain_chats() -> list[list[Message]]:
 def held_out_texts() -> list[str]:
     """Plain text that nothing was measured on."""
     return [str(row["text"]) for row in _rows("heldout")]
+
+
+def short_prompts(count: int) -> list[str]:
+    """Sentences of all these texts, each once, to ask a model what comes next."""
+    chats = [text for chat in _plain_chats() for text in (message.content for message in chat)]
+    told = [line for row in _rows("calibration") for line in (*row["memory"], *row["next_memory"])]
+    texts = [*chats, *held_out_texts(), *(text for chat in skill_chats() for _, text in chat.turns), *told]
+    return list(dict.fromkeys(sentence for text in texts for sentence in split(text)))[:count]
 
 
 @cache

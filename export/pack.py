@@ -23,7 +23,7 @@ from edgemem.store.files import translated
 from .model_card import model_card
 from .quantizations import sort
 from .run import Export, Quantized, tool_versions
-from .verify.run import How
+from .verify.kept import How
 from .verify.values import Verdict
 
 FORMAT = 1
@@ -80,6 +80,8 @@ def pack(
                 else:
                     target.parent.mkdir(exist_ok=True)
                     _link(path, target)
+        if made.adapter:
+            _link(made.adapter.path, folder / made.adapter.path.name)
         _write(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
         _write(folder / "README.md", model_card(manifest))
         card = edgemem_card(manifest, folder, absolute=False)
@@ -123,8 +125,8 @@ def build_manifest(made: Export, verdicts: Sequence[Verdict], how: How, kept: Se
             {
                 "quantization": name,
                 "format": files[name].format,
-                "files": [_file(files[name], path) for path in files[name].files],
-                "ram_bytes": files[name].size_bytes + CONTEXT_BYTES,
+                "files": [*(_file(files[name], path) for path in files[name].files), *_adapter(made)],
+                "ram_bytes": files[name].size_bytes + sum(one["size_bytes"] for one in _adapter(made)) + CONTEXT_BYTES,
                 "types": files[name].types,
                 "fallbacks": files[name].fallbacks,
                 "passed": by_name[name].passed,
@@ -147,6 +149,14 @@ def _file(one: Quantized, path: Path) -> dict[str, Any]:
     return {"file": shown_name(one, path), "size_bytes": path.stat().st_size, "sha256": sha256}
 
 
+def _adapter(made: Export) -> list[dict[str, Any]]:
+    if made.adapter is None:
+        return []
+    path = made.adapter.path
+    size = path.stat().st_size
+    return [{"file": path.name, "size_bytes": size, "sha256": made.adapter.sha256, "adapter": True}]
+
+
 def _checks(verdict: Verdict) -> list[dict[str, Any]]:
     checks = []
     for check in verdict.checks:
@@ -164,6 +174,7 @@ def _command(made: Export, how: How) -> str:
         ",".join(made.plan.quantizations),
     ]
     words += ["--lora", "ADAPTER"] if made.plan.lora else []
+    words += ["--keep-adapter"] if made.plan.keep_adapter else []
     words += ["--name", made.plan.name] if made.plan.name != made.plan.checkpoint.name else []
     words += ["--imatrix", "FILE" if made.imatrix.parent != made.plan.out else "own"] if made.imatrix else []
     words += ["--policy", how.policy] if how.policy != "edits" else []
@@ -227,6 +238,7 @@ def edgemem_card(manifest: dict[str, Any], folder: Path, *, absolute: bool) -> s
     for file in best["files"]:
         lines += ["", "[[files]]", f"path = {_toml(where + file['file'])}", f"size = {file['size_bytes']}"]
         lines += [f"sha256 = {_toml(file['sha256'])}"]
+        lines += ["adapter = true"] if file.get("adapter") else []
     return "\n".join(lines) + "\n"
 
 

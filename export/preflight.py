@@ -18,6 +18,7 @@ from edgemem.values import Message
 from .architecture import Network, check_tensors, network_of
 from .checkpoint import Checkpoint
 from .convert import SIZES, base_type, data_bytes, opened, ordered, stored_type
+from .lora import check_used
 from .quantizations import BITS_PER_WEIGHT, FLOATS, NEED_IMATRIX, ROW_BUFFER_BYTES, block_of
 from .steps import WORK
 from .vocabulary import Vocabulary, read_vocabulary
@@ -47,6 +48,12 @@ class Plan:
     ram_bytes: int
     notes: tuple[str, ...]
     lora: str = ""
+    keep_adapter: bool = False
+
+    @property
+    def merged(self) -> str:
+        """The adapter's folder where it goes into the weights, '' where there is none or it stays a file of its own."""
+        return "" if self.keep_adapter else self.lora
 
     @property
     def disk_bytes(self) -> int:
@@ -63,15 +70,19 @@ def preflight(
     imatrix: bool = False,
     onnx: bool = False,
     lora: str = "",
+    keep_adapter: bool = False,
 ) -> Plan:
     """Check `source` and plan; with `onnx` the quantizations are precisions of the model builder, `lora` is the folder
-    of an adapter to add ('' for none).
+    of an adapter to add ('' for none), into the weights or (`keep_adapter`) as a file beside them.
 
     Raises InvalidInput, ModelDamaged, ModelUnsupported, StoreWriteFailed (no space).
     """
+    if keep_adapter and not lora:
+        raise InvalidInput("there is no adapter to keep", "name its folder: --lora FOLDER")
     checkpoint = opened(source, lora)
     network = network_of(checkpoint.config)
     check_tensors(network, checkpoint)
+    check_used(checkpoint, {name for name, _ in network.tensors()})
     vocabulary = read_vocabulary(source, network.vocabulary)
     _check_template(vocabulary)
     gguf = () if onnx else quantizations
@@ -91,6 +102,7 @@ def preflight(
         ram_bytes=_onnx_ram(checkpoint, quantizations) if onnx else ram_estimate(checkpoint, network, base),
         notes=tuple(notes),
         lora=lora,
+        keep_adapter=keep_adapter,
     )
     _check_out(plan)
     _check_fits(plan)

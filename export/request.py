@@ -13,7 +13,7 @@ from .apart import Progress
 from .preflight import Plan, preflight
 from .run import Export, export_gguf, export_onnx
 from .steps import WORK
-from .verify.run import How
+from .verify.kept import How
 
 FILE = "request.json"
 
@@ -30,6 +30,7 @@ class Request:
     policy: str = "edits"
     format: str = "gguf"
     lora: str = ""
+    keep_adapter: bool = False
 
     @property
     def how(self) -> How:
@@ -39,7 +40,14 @@ class Request:
         """Raises as `preflight`."""
         onnx, imatrix = self.format == "onnx", bool(self.imatrix)
         return preflight(
-            Path(self.source), folder, self.quantizations, name=self.name, imatrix=imatrix, onnx=onnx, lora=self.lora
+            Path(self.source),
+            folder,
+            self.quantizations,
+            name=self.name,
+            imatrix=imatrix,
+            onnx=onnx,
+            lora=self.lora,
+            keep_adapter=self.keep_adapter,
         )
 
     def make(self, plan: Plan, progress: Progress | None = None) -> Export:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgemem.catalogue.cards import engine_digest
 from edgemem.catalogue.digests import sha256_of
 from edgemem.catalogue.gguf import check_gguf
 from edgemem.errors import ModelDamaged
@@ -21,6 +22,7 @@ from .convert import VERSION, write_gguf
 from .imatrix import MOST_CHUNKS, measure_importance
 from .imatrix_file import read_imatrix
 from .lora import adapter_files
+from .lora_gguf import write_adapter
 from .own_texts import calibration_digest
 from .preflight import Plan
 from .quantizations import fallbacks
@@ -67,6 +69,16 @@ class Export:
     files: tuple[Quantized, ...]
     source: dict[str, str]
     imatrix: Path | None = None
+    adapter: Made | None = None
+
+    @property
+    def beside(self) -> Path | None:
+        """The adapter that is loaded beside every file."""
+        return self.adapter.path if self.adapter else None
+
+    def key(self, made: Made) -> str:
+        """Names what a file of this export computes, together with the adapter beside it."""
+        return engine_digest(made.sha256, self.adapter.sha256 if self.adapter else "")
 
     @property
     def peak_rss_bytes(self) -> int:
@@ -109,7 +121,8 @@ def export_gguf(plan: Plan, imatrix: str = "", progress: Progress | None = None,
     source = source_digests(plan.checkpoint, plan.lora, progress)
     steps = Steps(plan.out / WORK)
     base = make_base(plan, source, steps, progress)
-    importance = own_importance(plan, base, steps, prompts, progress) if imatrix == OWN else given
+    adapter = make_adapter(plan, source, steps, progress) if plan.keep_adapter else None
+    importance = own_importance(plan, base, adapter, steps, prompts, progress) if imatrix == OWN else given
     files = []
     for name in plan.quantizations:
         inputs = {"base": base.sha256, "quantization": name, "tools": tool_versions()}
@@ -117,7 +130,7 @@ def export_gguf(plan: Plan, imatrix: str = "", progress: Progress | None = None,
         path = plan.out / WORK / f"{plan.name}-{name}.gguf"
         write = _writer(quantize, base.path, name, importance, usable_threads(), progress=progress)
         files.append(_looked_at(name, steps.make(path, inputs, write)))
-    return Export(plan, base, tuple(files), source, importance)
+    return Export(plan, base, tuple(files), source, importance, adapter)
 
 
 def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
@@ -144,10 +157,11 @@ def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
 def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progress | None = None) -> Made:
     """The checkpoint as one GGUF in its own precision."""
     inputs = {"source": source, "name": plan.name, "type": plan.base, "tools": tool_versions()}
+    inputs |= {"adapter": "kept"} if plan.keep_adapter else {}
     path = plan.out / WORK / f"{plan.name}-base-{plan.base}.gguf"  # never the name of a quantization
 
     def write(part: Path) -> tuple[float, int]:
-        done = run_apart(write_gguf, plan.checkpoint.folder, plan.lora, part, plan.name, plan.base, progress=progress)
+        done = run_apart(write_gguf, plan.checkpoint.folder, plan.merged, part, plan.name, plan.base, progress=progress)
         return done.seconds, done.peak_rss_bytes
 
     made = steps.make(path, inputs, write)
@@ -155,13 +169,29 @@ def make_base(plan: Plan, source: dict[str, str], steps: Steps, progress: Progre
     return made
 
 
-def own_importance(plan: Plan, base: Made, steps: Steps, prompts: str, progress: Progress | None = None) -> Path:
+def make_adapter(plan: Plan, source: dict[str, str], steps: Steps, progress: Progress | None = None) -> Made:
+    """The LoRA adapter as a GGUF of its own."""
+    inputs = {"source": source, "name": plan.name, "kind": "adapter", "tools": tool_versions()}
+
+    def write(part: Path) -> tuple[float, int]:
+        done = run_apart(write_adapter, plan.checkpoint.folder, plan.lora, part, plan.name, progress=progress)
+        return done.seconds, done.peak_rss_bytes
+
+    made = steps.make(plan.out / WORK / f"{plan.name}-adapter.gguf", inputs, write)
+    check_gguf(made.path, kind="adapter")
+    return made
+
+
+def own_importance(
+    plan: Plan, base: Made, adapter: Made | None, steps: Steps, prompts: str, progress: Progress | None = None
+) -> Path:
     """The importance matrix of our texts, kept in the model folder: it can be used again, and by llama.cpp's tools."""
     inputs = {"base": base.sha256, "chunks": MOST_CHUNKS, "prompts": load_prompts(prompts).digest}
     inputs |= {"texts": calibration_digest(), "tools": tool_versions()}
+    inputs |= {"adapter": adapter.sha256} if adapter else {}
 
     def write(part: Path) -> tuple[float, int]:
-        work = (base.path, prompts, usable_threads(), MOST_CHUNKS, part)
+        work = (base.path, adapter.path if adapter else None, prompts, usable_threads(), MOST_CHUNKS, part)
         done = run_apart(measure_importance, *work, progress=progress)
         return done.seconds, done.peak_rss_bytes
 

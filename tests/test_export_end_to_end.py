@@ -86,7 +86,8 @@ def torch_answers(source: Path, graph: Path) -> tuple[float, int]:
     """Largest difference of a logit over a chat, and equal greedy tokens, of the ONNX engine against torch."""
     from edgemem.export.torch_model import torch_reference
     from edgemem.export.verify.logits import greedy, greedy_prompt
-    from edgemem.export.verify.run import open_onnx, same_start
+    from edgemem.export.verify.opened import open_onnx
+    from edgemem.export.verify.run import same_start
 
     engine = open_onnx(graph)
     try:
@@ -122,7 +123,7 @@ def test_every_architecture_agrees_with_torch(others: dict[str, Path], variant: 
     from edgemem.export.convert import write_gguf
     from edgemem.export.torch_model import torch_reference
     from edgemem.export.verify.logits import all_rows
-    from edgemem.export.verify.run import open_file
+    from edgemem.export.verify.opened import open_file
 
     source = others[variant]
     path, rows = tmp_path / "a.gguf", tmp_path / "torch.npy"

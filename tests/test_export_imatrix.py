@@ -31,7 +31,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_mean_squares_of_the_inputs(base: Path, tmp_path: Path) -> None:
     """The first layer's inputs are easily computed: the embedding, normalised."""
     out = tmp_path / "a.gguf"
-    matrices, chunks = run_apart(measure_importance, base, "", 2, 3, out).value
+    matrices, chunks = run_apart(measure_importance, base, None, "", 2, 3, out).value
     found = read_imatrix(out)
     assert (matrices, chunks, len(found)) == (14, 3, 14)
     made = weights(Tiny())

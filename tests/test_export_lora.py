@@ -74,6 +74,17 @@ def test_an_export_with_an_adapter_is_another_one(tmp_path: Path) -> None:
     assert {"adapter_config.json", "adapter_model.safetensors"} <= set(merged.source)
 
 
+def test_in_32_bits_the_sum_is_not_rounded(tmp_path: Path) -> None:
+    tiny = Tiny(dtype="BF16")
+    source, adapter = make_checkpoint(tmp_path / "source", tiny), make_adapter(tmp_path / "adapter", tiny)
+    write_gguf(source, str(tmp_path / "adapter"), tmp_path / "a.gguf", "a", "F32", quiet)
+    found = {tensor.name: np.array(tensor.data) for tensor in gguf.GGUFReader(tmp_path / "a.gguf").tensors}
+    prefix = "base_model.model.model.layers.1.mlp.down_proj"
+    base = (weights(tiny)["model.layers.1.mlp.down_proj.weight"].astype(np.uint32) << 16).view(np.float32)
+    added = ALPHA / RANK * adapter[f"{prefix}.lora_B.weight"] @ adapter[f"{prefix}.lora_A.weight"]
+    assert np.allclose(found["blk.1.ffn_down.weight"], base + added, atol=1e-6)
+
+
 def test_rounding_to_bfloat16_is_to_the_nearest_and_to_even() -> None:
     values = np.array([1.0, 1.00390625, 1.01171875, 1.005, -1.005, 3.0e38], np.float32)
     bits = from_floats(values, "BF16")
@@ -125,7 +136,7 @@ MISSING = [name for name in ("torch", "transformers", "peft") if find_spec(name)
 def test_merged_weights_answer_as_peft_does(kind: str, tmp_path: Path) -> None:
     from edgemem.export.torch_model import torch_reference
     from edgemem.export.verify.logits import all_rows
-    from edgemem.export.verify.run import open_file
+    from edgemem.export.verify.opened import open_file
 
     tiny = Tiny(kind=kind)
     source, adapter = make_checkpoint(tmp_path / "source", tiny), tmp_path / "adapter"

@@ -22,7 +22,9 @@ from edgemem.errors import EdgememError, InvalidInput, ModelDamaged, ModelUnsupp
 from edgemem.export.pack import Refused, pack
 from edgemem.export.preflight import preflight
 from edgemem.export.run import Export, export_gguf
-from edgemem.export.verify.run import How, open_file, verify
+from edgemem.export.verify.kept import How
+from edgemem.export.verify.opened import open_file
+from edgemem.export.verify.run import verify
 from edgemem.export.verify.tokens import check_template, check_tokenizer
 from edgemem.export.verify.values import Check, Verdict
 

@@ -6,6 +6,7 @@ Reads and checks cards; does not know what is installed and touches no network.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -61,13 +62,17 @@ def _numbered(template: str, part: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CardFile:
-    """One file of a model: its place in the repository, or (`path`) on this machine; size in bytes, digest."""
+    """One file of a model: its place in the repository, or (`path`) on this machine; size in bytes, digest.
+
+    An `adapter` is a LoRA adapter in GGUF form, loaded beside the weights.
+    """
 
     file: str
     size_bytes: int = 0
     sha256: str = ""
     mirrors: tuple[WheelMirror, ...] = ()
     path: str = ""
+    adapter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,12 @@ class Card:
         return self.files[0].sha256 if self.files else ""
 
     @property
+    def digest(self) -> str:
+        """What the engine goes by (`engine_digest`)."""
+        adapter = next((file.sha256 for file in self.files if file.adapter), "")
+        return engine_digest(self.sha256, adapter)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all files together."""
         return sum(file.size_bytes for file in self.files)
@@ -123,6 +134,12 @@ class Card:
     @property
     def mirrors(self) -> tuple[WheelMirror, ...]:
         return self.files[0].mirrors if self.files else ()
+
+
+def engine_digest(weights: str, adapter: str = "") -> str:
+    """Names what computes: the weights' digest, or one of both where an adapter is beside them. What was kept of one
+    must not be used with the other."""
+    return hashlib.sha256(f"{weights} {adapter}".encode()).hexdigest() if adapter else weights
 
 
 def cards(config: Path | None = None) -> dict[str, Card]:
@@ -202,10 +219,12 @@ class _Parser:
         )
         if any(not file.path for file in card.files) and not (card.repo and card.revision):
             _refuse(self._place, "its files are not on this machine and it has no [source] with repo and revision")
+        if any(file.adapter for file in card.files[:1]) or sum(file.adapter for file in card.files) > 1:
+            _refuse(self._place, "the first file is the weights, and one more at most can be an adapter")
         return card
 
     def _file(self, raw: dict[str, Any]) -> CardFile:
-        self._check_keys(raw, {"file", "size", "sha256", "mirrors", "path"}, "files.")
+        self._check_keys(raw, {"file", "size", "sha256", "mirrors", "path", "adapter"}, "files.")
         path = self._get(raw, "path", str, "")
         file = CardFile(
             file=self._shaped(raw, "file", FILE) or Path(path).name,
@@ -213,6 +232,7 @@ class _Parser:
             sha256=self._shaped(raw, "sha256", SHA256),
             mirrors=tuple(self._mirror(item) for item in self._tables(raw, "mirrors")),
             path=str(self._place.parent / Path(path).expanduser()) if path else "",
+            adapter=self._get(raw, "adapter", bool, False),
         )
         if not path and not (file.file and file.sha256 and file.size_bytes > 0):
             _refuse(self._place, "a file to be downloaded needs 'file', 'size' and 'sha256'")

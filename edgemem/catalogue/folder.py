@@ -90,7 +90,8 @@ def _file(folder: Path, found: Mapping[str, Any]) -> CardFile:
     name, digest = found["file"], found["sha256"]
     if not isinstance(name, str) or not FILE.fullmatch(name) or not SHA256.fullmatch(digest):
         raise ValueError(f"the file {name!r}")
-    return CardFile(name, int(found["size_bytes"]), digest, path=str(folder / name))
+    adapter = found.get("adapter", False) is True
+    return CardFile(name, int(found["size_bytes"]), digest, path=str(folder / name), adapter=adapter)
 
 
 def _text(path: Path) -> str:

@@ -75,15 +75,18 @@ class _Tensors:
     last_end: int = 0  # without the padding of the last one
 
 
-def check_gguf(path: Path, *, architectures: Collection[str] = ARCHITECTURES, hint: str = "") -> GGUFHeader:
-    """Check the header and the length of `path`; `hint` is the next step if it is damaged.
+def check_gguf(
+    path: Path, *, architectures: Collection[str] = ARCHITECTURES, hint: str = "", kind: str = "model"
+) -> GGUFHeader:
+    """Check the header and the length of `path`, which is to hold a `kind` (model, adapter); `hint` is the next step if
+    it is damaged.
 
     Raises ModelMissing (cannot be opened), ModelDamaged (not a GGUF, cut off, or contradicting itself) and
     ModelUnsupported (sound, but not a language model that this build knows).
     """
     try:
         with path.open("rb") as file:
-            header = _read(file, path.name)
+            header = _read(file, path.name, kind)
     except WrongBytes as wrong:
         raise ModelDamaged(
             f"{path.name} is not a sound GGUF file: {_printable(str(wrong))}.", hint or REPAIR_HINT
@@ -106,11 +109,11 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
-def _read(file: BinaryIO, name: str) -> GGUFHeader:
+def _read(file: BinaryIO, name: str, kind: str) -> GGUFHeader:
     reader = Reader(file)
     version, tensor_count, key_count = _read_counts(reader)
     values, lengths = _read_values(reader, key_count)
-    _refuse_parts(values, name)
+    _refuse_others(values, name, kind)
     alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
         raise WrongBytes(f"alignment {alignment!r} is not a power of two")
@@ -155,7 +158,7 @@ def _read_values(reader: Reader, count: int) -> tuple[dict[str, Value], dict[str
     return values, lengths
 
 
-def _refuse_parts(values: dict[str, Value], name: str) -> None:
+def _refuse_others(values: dict[str, Value], name: str, wanted: str) -> None:
     parts = values.get("split.count", 1)
     if isinstance(parts, int) and parts > 1:
         raise ModelUnsupported(
@@ -163,8 +166,8 @@ def _refuse_parts(values: dict[str, Value], name: str) -> None:
             "Join them first: llama-gguf-split --merge FIRST OUT.gguf",
         )
     kind = values.get("general.type", "model")
-    if kind != "model":
-        raise ModelUnsupported(f"{name} holds {kind!r}, not a model.", "Choose the model's own .gguf file.")
+    if kind != wanted:
+        raise ModelUnsupported(f"{name} holds {kind!r}, not a {wanted}.", f"Choose the {wanted}'s own .gguf file.")
 
 
 def _read_tensors(reader: Reader, count: int, alignment: int) -> _Tensors:

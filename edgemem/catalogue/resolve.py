@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from edgemem.catalogue import hub
-from edgemem.catalogue.cards import REPO, Card, CardFile, cards, find_card
+from edgemem.catalogue.cards import REPO, Card, CardFile, cards, engine_digest, find_card
 from edgemem.catalogue.digests import Digests, Progress, repair_hint
 from edgemem.catalogue.fetch import Wanted, fetch
 from edgemem.catalogue.folder import folder_card
@@ -31,7 +31,8 @@ class ModelFile:
     """A model's main file on this machine.
 
     `sha256` is that of its bytes; `verified` says that it is also the one that a card or the hub promised. `spec`
-    resolves to it again; `revision` is the hub's commit ("" for a path).
+    resolves to it again; `revision` is the hub's commit ("" for a path). `adapter` is to be loaded beside it, and
+    `digest` names both.
     """
 
     spec: str
@@ -41,6 +42,12 @@ class ModelFile:
     card: Card | None = None
     repo: str = ""
     revision: str = ""
+    adapter: Path | None = None
+    adapter_sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        return engine_digest(self.sha256, self.adapter_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,13 @@ def _card_file(card: Card, options: _Options) -> ModelFile:
             )
         options.digests.verify(path, file.sha256, card.name, options.progress)
     digest = main.sha256 or _checked_digest(paths[0], options)
-    return ModelFile(card.name, paths[0], digest, bool(main.sha256), card, card.repo, card.revision)
+    model = ModelFile(card.name, paths[0], digest, bool(main.sha256), card, card.repo, card.revision)
+    for file, path in zip(card.files, paths, strict=True):
+        if file.adapter:
+            check_gguf(path, kind="adapter", hint=repair_hint(card.name))
+            sha256 = file.sha256 or options.digests.of(path, options.progress)
+            return replace(model, adapter=path, adapter_sha256=sha256)
+    return model
 
 
 def _file_of(card: Card, file: CardFile, options: _Options) -> Path:

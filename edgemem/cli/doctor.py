@@ -221,7 +221,7 @@ def _tuning(run: Run) -> Iterator[Finding]:
         found = resolve(settings.model, cache=where.cache, config=where.config, persist=False)
         known = known_tuning(
             found.path,
-            found.sha256,
+            found.digest,
             tunings_folder(where),
             device=settings.device,
             gpu_layers=settings.gpu_layers,

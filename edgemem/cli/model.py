@@ -163,7 +163,7 @@ def _computed_by(run: Run, name: str) -> list[Path]:
     where = places_for(run)
     card = find_card(name, where.config)
     try:
-        digest = card.files[0].sha256 if card and card.files else _resolve(run, name).sha256
+        digest = card.digest if card and card.files else _resolve(run, name).digest
     except (ModelMissing, ModelDamaged):
         return []
     return kv_files.of_model([where.cache / "kv" / "prompts", *kv_folders(where.data)], digest)
@@ -186,6 +186,7 @@ def _facts(found: ModelFile) -> dict[str, Any]:
         "sha256": found.sha256,
         "verified": found.verified,
         "size_bytes": found.path.stat().st_size,
+        "adapter": found.adapter,
         "repo": found.repo,
         "revision": found.revision,
     }

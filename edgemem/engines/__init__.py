@@ -38,6 +38,7 @@ def open_engine(
     context_tokens: int = DEFAULT_CONTEXT_TOKENS,
     threads: int | None = None,
     quantized: bool = True,
+    adapter: Path | None = None,
     tunings: Path | None = None,
     may_test: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
@@ -45,7 +46,8 @@ def open_engine(
     """Load the model at `path`: a GGUF file, an ONNX graph in its folder, or a `.json` list of answers for the scripted
     engine.
 
-    `device` is auto, cpu or gpu; `quantized` False says that the weights are floats. `tunings` is the folder where the
+    `device` is auto, cpu or gpu; `quantized` False says that the weights are floats; `adapter` is a LoRA adapter in
+    GGUF form (GGUF models only), which `digest` is to cover, too. `tunings` is the folder where the
     results of self-tests are kept: what is not there is measured first, in seconds, if it `may_test`, and `progress` is
     told. Without it the defaults hold. Model libraries are imported here and nowhere earlier.
     Raises ModelUnsupported, EngineFailed, InvalidInput.
@@ -54,6 +56,8 @@ def open_engine(
         raise InvalidInput(f"there is no device {device!r}", "use auto, cpu or gpu")
     if not 256 <= context_tokens <= 1_000_000:
         raise InvalidInput(f"a context of {context_tokens} tokens cannot be used", "use 2048 to 131072")
+    if adapter and path.suffix != ".gguf":
+        raise InvalidInput(f"{path.name} cannot have an adapter beside it", "merge the adapter into the model first")
     if path.suffix == ".json":
         from edgemem.engines.scripted import ScriptedEngine
 
@@ -70,7 +74,7 @@ def open_engine(
     from edgemem.engines.llama import LlamaEngine
     from edgemem.engines.llama_binding import Binding, LoadOptions
 
-    options = LoadOptions(context_tokens, threads or usable_threads(), device, gpu_layers, quantized)
+    options = LoadOptions(context_tokens, threads or usable_threads(), device, gpu_layers, quantized, adapter=adapter)
     if tunings is None:
         return LlamaEngine(Binding(path, options), digest=digest)
     from edgemem.engines.llama_tuning import open_tuned

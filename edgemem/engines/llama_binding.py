@@ -60,7 +60,7 @@ def gpu_offload_supported() -> bool:
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How to load. `gpu_layers` None: all of them when the build can, none otherwise. `quantized` weights are
-    repacked for the CPU."""
+    repacked for the CPU. `adapter` is a LoRA adapter in GGUF form, added to what the weights compute."""
 
     context_tokens: int
     threads: int
@@ -72,6 +72,7 @@ class LoadOptions:
     kv_type: str = "f16"
     flash_attention: bool = False
     batch_costs: Mapping[int, float] = field(default_factory=lambda: BATCH_COSTS)
+    adapter: Path | None = None
 
 
 class Binding:
@@ -88,8 +89,9 @@ class Binding:
         self._batch: _Batch | None = None
         self._closed = False
         try:
+            self._adapter = load_adapter(self._model, options.adapter) if options.adapter else None
             self.reopen(options)
-        except EngineFailed:
+        except (EngineFailed, ModelUnsupported):
             self.close()
             raise
         self.vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
@@ -102,6 +104,8 @@ class Binding:
         """Another context over the same weights; what was in the cache is gone. Raises EngineFailed."""
         self._free_context()
         self._context = _open_context(self._model, options)
+        if self._adapter is not None:
+            use_adapter(self._context, self._adapter)
         self._batch = _Batch(options.batch_tokens)
         self._memory = lib.llama_get_memory(self._context)
         self.context_tokens = int(lib.llama_n_ctx(self._context))
@@ -329,6 +333,24 @@ def _load_model(path: Path, gpu_layers: int, quantized: bool) -> Any:
             f"llama.cpp cannot load {path.name}: {log_tail()}", "see what the file holds: edgemem model info"
         )
     return model
+
+
+def load_adapter(model: Any, path: Path) -> Any:
+    """The adapter; llama.cpp frees it with its model. It refuses one that does not fit the model's matrices."""
+    adapter = lib.llama_adapter_lora_init(model, os.fsencode(path))
+    if not adapter:
+        raise ModelUnsupported(
+            f"llama.cpp cannot load the adapter {path.name}: {log_tail()}",
+            "it belongs to another model; export both together: edgemem export gguf SRC --lora FOLDER --keep-adapter",
+        )
+    return adapter
+
+
+def use_adapter(context: Any, adapter: Any) -> None:
+    """At its full strength."""
+    adapters, scales = (lib.llama_adapter_lora_p_ctypes * 1)(adapter), (ctypes.c_float * 1)(1.0)
+    if lib.llama_set_adapters_lora(context, adapters, 1, scales):
+        raise EngineFailed(f"llama.cpp could not use the adapter: {log_tail()}")
 
 
 def _open_context(model: Any, options: LoadOptions) -> Any:

@@ -10,6 +10,8 @@ from .values import Check, Closeness, Skill
 F32_DIFFERENCE = 1e-3
 """Largest difference of a logit between torch and llama.cpp, both in 32 bits; tiny models differ by 1e-4 to 1e-6. It
 grows with the logits, so above 10 it is a ten-thousandth of the largest one."""
+ADAPTER_TOP1 = 0.98
+"""Share of prompts with the same first token, weights in 32 bits (issue 6)."""
 MOST_KL = 0.2
 """Nats per token. Published 4-bit files stay below 0.06; at 0.5 (2 bits) a model writes visibly other text."""
 MOST_LOST = 0.10
@@ -31,6 +33,16 @@ def judge_torch(found: Closeness, equal_tokens: int, tokens: int) -> Check:
     if equal_tokens < tokens:
         reasons.append(f"greedy answers part after {equal_tokens} of {tokens} tokens")
     return Check("torch", "failed" if reasons else "passed", measured, allowed, "; ".join(reasons))
+
+
+def judge_adapter(prompts: int, equal: int, kl: float) -> Check:
+    """Base with the adapter at run time against base with the adapter merged (issue 6, must show 5)."""
+    top1 = equal / prompts
+    measured, allowed = _rounded({"prompts": prompts, "top1": top1, "kl": kl}), {"top1": ADAPTER_TOP1}
+    if top1 >= ADAPTER_TOP1:
+        return Check("adapter", "passed", measured, allowed)
+    reason = f"{equal} of {prompts} first tokens are those of the merged weights, {ADAPTER_TOP1:.0%} are needed"
+    return Check("adapter", "failed", measured, allowed, reason)
 
 
 def judge_logits(found: Closeness, equal_tokens: int, tokens: int) -> Check:

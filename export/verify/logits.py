@@ -92,7 +92,7 @@ def compare(texts: Sequence[Sequence[int]], rows: Iterable[Rows], reference: Pat
     count = 0
     for row, theirs, token in zip(rows, stored, following, strict=True):
         theirs = theirs[: len(row)]
-        mine, log_reference = _log_softmax(row), _log_softmax(theirs)
+        mine, log_reference = log_softmax(row), log_softmax(theirs)
         kl += float(np.sum(np.exp(log_reference) * (log_reference - mine)))
         top1 += int(np.argmax(row) == np.argmax(theirs))
         difference = max(difference, float(np.max(np.abs(row - theirs))))
@@ -112,7 +112,8 @@ def compare(texts: Sequence[Sequence[int]], rows: Iterable[Rows], reference: Pat
     )
 
 
-def _log_softmax(row: Rows) -> NDArray[np.float64]:
+def log_softmax(row: Rows) -> NDArray[np.float64]:
+    """Log-probabilities of a row of logits."""
     values = row.astype(np.float64)
     values -= values.max()
     return np.asarray(values - np.log(np.exp(values).sum()))

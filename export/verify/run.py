@@ -4,27 +4,24 @@ done is not done again for the same bytes.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgemem.catalogue.gguf import check_gguf
-from edgemem.engines import DEFAULT_CONTEXT_TOKENS
 from edgemem.engines.llama import LlamaEngine
-from edgemem.engines.llama_binding import Binding, LoadOptions
-from edgemem.machine import memory_bytes, usable_threads
+from edgemem.machine import memory_bytes
 from edgemem.prompting.prompts import load_prompts
 
 from .. import torch_model
 from ..apart import Progress, run_apart
-from ..convert import write_gguf
 from ..run import Export
-from ..steps import WORK, Made, Steps
+from ..steps import WORK
 from . import gate
+from .adapter import against_merged
+from .exact import in_32_bits
+from .kept import How, Kept
 from .logits import GREEDY_TOKENS, all_rows, compare, greedy, greedy_prompt, held_out_ids, write_rows
+from .opened import open_file, open_onnx
 from .skill import measure_skill
 from .tokens import check_template, check_tokenizer
 from .values import Check, Closeness, Skill, Verdict
@@ -34,17 +31,6 @@ if TYPE_CHECKING:
 
 BASE = "base"
 """Name of the verdict about the conversion itself."""
-VERSION = 1
-"""Raise it whenever a check measures something else."""
-
-
-@dataclass(frozen=True)
-class How:
-    """How the model is meant to be used: its prompt texts (folder, '' for ours) and its write policy."""
-
-    prompts: str = ""
-    policy: str = "edits"
-    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,62 +56,18 @@ def verify(made: Export, how: How, progress: Progress | None = None) -> list[Ver
     rows = work / "reference.npy"
     reference = _reference(made, how, rows, kept, progress)
     base_checks = [*reference.checks, _against_torch(made, reference, kept, progress)]
+    base_checks += [against_merged(made, kept, progress)] if made.beside else []
     verdicts = [Verdict(BASE, made.base.sha256, tuple(base_checks))]
     for one in made.files:
-        found = kept.get("file", one.made.sha256)
+        found = kept.get("file", made.key(one.made))
         if found is None:
             _restore_rows(made, reference, rows, progress)
-            work_done = run_apart(check_file, one.main, source, rows, reference, how, progress=progress)
+            work_done = run_apart(check_file, one.main, made.beside, source, rows, reference, how, progress=progress)
             found = [asdict(check) for check in work_done.value]
-            kept.put("file", one.made.sha256, found)
+            kept.put("file", made.key(one.made), found)
         verdicts.append(Verdict(one.name, one.made.sha256, tuple(Check(**check) for check in found)))
     rows.unlink(missing_ok=True)
     return verdicts
-
-
-class Kept:
-    """Results by what was checked and how, in a JSON file of the work folder."""
-
-    def __init__(self, path: Path, how: How) -> None:
-        self._path = path
-        texts = {"prompts": load_prompts(how.prompts).digest, "policy": how.policy, "thresholds": dict(how.thresholds)}
-        self._how = json.dumps({"version": VERSION, **texts}, sort_keys=True)
-
-    def _key(self, kind: str, digest: str) -> str:
-        return f"{kind}-{hashlib.sha256(f'{self._how} {digest}'.encode()).hexdigest()[:32]}"
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def get(self, kind: str, digest: str) -> Any:
-        return self._read().get(self._key(kind, digest))
-
-    def put(self, kind: str, digest: str, value: Any) -> None:
-        content = {**self._read(), self._key(kind, digest): value}
-        part = self._path.with_name(self._path.name + ".part")
-        part.write_text(json.dumps(content), "utf-8")
-        part.replace(self._path)
-
-
-def open_file(path: Path, *, exact: bool = False, context_tokens: int | None = None) -> LlamaEngine:
-    """The engine that a chat uses; `exact` keeps its cache in 32 bits."""
-    header = check_gguf(path)
-    quantized = header.file_type not in ("F32", "F16", "BF16")
-    wanted = min(context_tokens or DEFAULT_CONTEXT_TOKENS, header.context_tokens or DEFAULT_CONTEXT_TOKENS)
-    kv_type = "f32" if exact else "f16"
-    options = LoadOptions(wanted, usable_threads(), "cpu", None, quantized, kv_type=kv_type)
-    return LlamaEngine(Binding(path, options))
-
-
-def open_onnx(path: Path, context_tokens: int = DEFAULT_CONTEXT_TOKENS) -> OnnxEngine:
-    """The `onnx` engine on the CPU."""
-    from edgemem.engines.onnx_engine import OnnxEngine  # here: GGUF alone needs no onnxruntime
-
-    return OnnxEngine(path, context_tokens=context_tokens, threads=usable_threads())
 
 
 def same_start(one: list[int], other: list[int]) -> int:
@@ -134,9 +76,9 @@ def same_start(one: list[int], other: list[int]) -> int:
     return next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 
 
-def check_base(path: Path, source: Path, rows: Path, how: How, report: Progress) -> Reference:
+def check_base(path: Path, adapter: Path | None, source: Path, rows: Path, how: How, report: Progress) -> Reference:
     """Everything that is asked of the base. For `run_apart`."""
-    engine = open_file(path)
+    engine = open_file(path, adapter)
     try:
         texts, prompt = held_out_ids(engine), greedy_prompt(engine)
         _write(engine, texts, rows, report)
@@ -151,9 +93,11 @@ def check_base(path: Path, source: Path, rows: Path, how: How, report: Progress)
         engine.close()
 
 
-def check_file(path: Path, source: Path, rows: Path, reference: Reference, how: How, report: Progress) -> list[Check]:
+def check_file(
+    path: Path, adapter: Path | None, source: Path, rows: Path, reference: Reference, how: How, report: Progress
+) -> list[Check]:
     """Everything that is asked of a quantization. For `run_apart`."""
-    engine = open_onnx(path) if path.suffix == ".onnx" else open_file(path)
+    engine = open_onnx(path) if path.suffix == ".onnx" else open_file(path, adapter)
     tokens = engine.binding if isinstance(engine, LlamaEngine) else engine.tokens
     try:
         found = compare(reference.texts, _rows(engine, reference.texts, report), rows)
@@ -169,18 +113,20 @@ def check_file(path: Path, source: Path, rows: Path, reference: Reference, how: 
         engine.close()
 
 
-def compare_exactly(path: Path, reference: Reference, rows: Path, report: Progress) -> tuple[Closeness, list[int]]:
+def compare_exactly(
+    path: Path, adapter: Path | None, reference: Reference, rows: Path, report: Progress
+) -> tuple[Closeness, list[int]]:
     """Weights and cache in 32 bits against `rows`, and the greedy answer. For `run_apart`."""
-    engine = open_file(path, exact=True, context_tokens=1024)
+    engine = open_file(path, adapter, exact=True, context_tokens=1024)
     try:
         return compare(reference.texts, _rows(engine, reference.texts, report), rows), greedy(engine, reference.prompt)
     finally:
         engine.close()
 
 
-def rewrite_rows(path: Path, texts: list[list[int]], rows: Path, report: Progress) -> None:
+def rewrite_rows(path: Path, adapter: Path | None, texts: list[list[int]], rows: Path, report: Progress) -> None:
     """The base's rows alone. For `run_apart`."""
-    engine = open_file(path, context_tokens=1024)
+    engine = open_file(path, adapter, context_tokens=1024)
     try:
         _write(engine, texts, rows, report)
     finally:
@@ -198,11 +144,11 @@ def _rows(engine: LlamaEngine | OnnxEngine, texts: list[list[int]], report: Prog
 
 
 def _reference(made: Export, how: How, rows: Path, kept: Kept, progress: Progress | None) -> Reference:
-    found = kept.get("base", made.base.sha256)
+    found = kept.get("base", made.key(made.base))
     if found is None:
         source = made.plan.checkpoint.folder
-        reference = run_apart(check_base, made.base.path, source, rows, how, progress=progress).value
-        kept.put("base", made.base.sha256, asdict(reference))
+        reference = run_apart(check_base, made.base.path, made.beside, source, rows, how, progress=progress).value
+        kept.put("base", made.key(made.base), asdict(reference))
         return reference
     checks = [Check(**check) for check in found["checks"]]
     return Reference(**{**found, "skill": Skill(**found["skill"]), "checks": checks})
@@ -210,12 +156,12 @@ def _reference(made: Export, how: How, rows: Path, kept: Kept, progress: Progres
 
 def _restore_rows(made: Export, reference: Reference, rows: Path, progress: Progress | None) -> None:
     if not rows.is_file():
-        run_apart(rewrite_rows, made.base.path, reference.texts, rows, progress=progress)
+        run_apart(rewrite_rows, made.base.path, made.beside, reference.texts, rows, progress=progress)
 
 
 def _against_torch(made: Export, reference: Reference, kept: Kept, progress: Progress | None) -> Check:
     """The conversion itself: weights in 32 bits against torch, where torch is there and the model fits."""
-    found = kept.get("torch", made.base.sha256)
+    found = kept.get("torch", made.key(made.base))
     if found is not None:
         return Check(**found)
     if not torch_model.available():
@@ -226,30 +172,15 @@ def _against_torch(made: Export, reference: Reference, kept: Kept, progress: Pro
             "torch", "skipped", reason=f"torch needs {needed / 1e9:.1f} GB, {there / 1e9:.1f} GB are available"
         )
     rows = made.plan.out / WORK / "torch.npy"
-    exact = _in_32_bits(made, progress)
     try:
-        asked = (reference.texts, reference.prompt, reference.ends, GREEDY_TOKENS, rows)
-        answer = run_apart(
-            torch_model.torch_reference, made.plan.checkpoint.folder, made.plan.lora, *asked, progress=progress
-        ).value
-        closeness, ours = run_apart(compare_exactly, exact.path, reference, rows, progress=progress).value
+        with in_32_bits(made, made.plan.merged, progress) as exact:
+            asked = (reference.texts, reference.prompt, reference.ends, GREEDY_TOKENS, rows)
+            answer = run_apart(
+                torch_model.torch_reference, made.plan.checkpoint.folder, made.plan.lora, *asked, progress=progress
+            ).value
+            closeness, ours = run_apart(compare_exactly, exact, made.beside, reference, rows, progress=progress).value
     finally:
         rows.unlink(missing_ok=True)
-        if exact.path != made.base.path:
-            exact.path.unlink(missing_ok=True)
     check = gate.judge_torch(closeness, same_start(ours, answer), max(len(ours), len(answer)))
-    kept.put("torch", made.base.sha256, asdict(check))
+    kept.put("torch", made.key(made.base), asdict(check))
     return check
-
-
-def _in_32_bits(made: Export, progress: Progress | None) -> Made:
-    plan = made.plan
-    if plan.base == "F32":
-        return made.base
-    path = plan.out / WORK / f"{plan.name}-base-F32.gguf"
-
-    def write(part: Path) -> tuple[float, int]:
-        done = run_apart(write_gguf, plan.checkpoint.folder, plan.lora, part, plan.name, "F32", progress=progress)
-        return done.seconds, done.peak_rss_bytes
-
-    return Steps(plan.out / WORK).make(path, {"base": made.base.sha256, "type": "F32"}, write)
