@@ -14,6 +14,7 @@
     ├── UpdateFailed                12   no usable update: memory untouched, turns still pending
     ├── EngineFailed                13   the model library refused to work
     ├── MemoryLocked                14   encrypted: no passphrase, a wrong one, or its key is lost
+    ├── UploadFailed                15   the hub did not take what was to be sent
     └── Cancelled                  130   stopped on request: nothing was written
 
 Adapters translate foreign errors into these at the border; one place (the CLI) prints them.
@@ -102,6 +103,11 @@ class EngineFailed(EdgememError):
 class MemoryLocked(EdgememError):
     code = "memory_locked"
     exit_code = 14
+
+
+class UploadFailed(EdgememError):
+    code = "upload_failed"
+    exit_code = 15
 
 
 class Cancelled(EdgememError):

@@ -105,7 +105,7 @@ def build_manifest(made: Export, verdicts: Sequence[Verdict], how: How, kept: Se
         "format": FORMAT,
         "name": plan.name,
         "source": {
-            "name": plan.checkpoint.name,
+            "name": plan.source_name,
             "sha256": made.source,
             "licence": source_licence(plan.checkpoint.folder),
             "architecture": network.architecture,
@@ -169,13 +169,14 @@ def _checks(verdict: Verdict) -> list[dict[str, Any]]:
 def _command(made: Export, how: How) -> str:
     words = [
         f"edgemem export {made.files[0].format}",
-        made.plan.checkpoint.name,
+        made.plan.source_name,
         "--quant",
         ",".join(made.plan.quantizations),
     ]
     words += ["--lora", "ADAPTER"] if made.plan.lora else []
     words += ["--keep-adapter"] if made.plan.keep_adapter else []
-    words += ["--name", made.plan.name] if made.plan.name != made.plan.checkpoint.name else []
+    usual = made.plan.origin.partition("@")[0].rpartition("/")[2] or made.plan.checkpoint.name
+    words += ["--name", made.plan.name] if made.plan.name != usual else []
     words += ["--imatrix", "FILE" if made.imatrix.parent != made.plan.out else "own"] if made.imatrix else []
     words += ["--policy", how.policy] if how.policy != "edits" else []
     return " ".join(words + (["--prompts", "prompts"] if how.prompts else []))

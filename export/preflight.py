@@ -49,6 +49,12 @@ class Plan:
     notes: tuple[str, ...]
     lora: str = ""
     keep_adapter: bool = False
+    origin: str = ""
+
+    @property
+    def source_name(self) -> str:
+        """What the checkpoint is called: the hub's name with the commit, or its folder's."""
+        return self.origin or self.checkpoint.name
 
     @property
     def merged(self) -> str:
@@ -71,6 +77,7 @@ def preflight(
     onnx: bool = False,
     lora: str = "",
     keep_adapter: bool = False,
+    origin: str = "",
 ) -> Plan:
     """Check `source` and plan; with `onnx` the quantizations are precisions of the model builder, `lora` is the folder
     of an adapter to add ('' for none), into the weights or (`keep_adapter`) as a file beside them.
@@ -103,6 +110,7 @@ def preflight(
         notes=tuple(notes),
         lora=lora,
         keep_adapter=keep_adapter,
+        origin=origin,
     )
     _check_out(plan)
     _check_fits(plan)

@@ -20,7 +20,7 @@ FILE = "request.json"
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `export gguf`; paths are absolute."""
+    """The arguments of `export gguf`; paths are absolute. `origin` is the hub's `org/repo@commit`, '' for a folder."""
 
     source: str
     name: str
@@ -31,6 +31,7 @@ class Request:
     format: str = "gguf"
     lora: str = ""
     keep_adapter: bool = False
+    origin: str = ""
 
     @property
     def how(self) -> How:
@@ -48,6 +49,7 @@ class Request:
             onnx=onnx,
             lora=self.lora,
             keep_adapter=self.keep_adapter,
+            origin=self.origin,
         )
 
     def make(self, plan: Plan, progress: Progress | None = None) -> Export:

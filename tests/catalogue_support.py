@@ -49,6 +49,12 @@ class Hub:
     silent: bool = False  # accepts connections and never answers
     honour_range: bool = True
     elsewhere: bool = False  # large files are served by another host, as the real hub does
+    small_bytes: int = 0  # files below have git's digest only, as on the real hub
+    wrong_small: bool = False  # they are served with one byte wrong
+    private: dict[str, bool] = field(default_factory=dict)  # repositories made by a push, or there before
+    uploads: dict[str, bytes] = field(default_factory=dict)  # large files by their sha256
+    commits: list[tuple[str, str, Files]] = field(default_factory=list)  # repository, summary, files
+    refuse_commits: bool = False
     log: list[tuple[str, str, str]] = field(default_factory=list)
     tokens: set[tuple[str, str]] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)
@@ -85,24 +91,50 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
             hub.agents.add(self.headers.get("User-Agent", ""))
             while hub.silent:
                 time.sleep(0.02)
-            if listed := re.fullmatch(r"/api/models/([^/]+/[^/]+)", self.path):
-                self.list_repo(listed[1])
+            if listed := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/([^/]+))?", self.path):
+                self.list_repo(listed[1], listed[2] or "main")
             elif asked := re.fullmatch(r"/([^/]+/[^/]+)/(?:resolve|elsewhere)/([^/]+)/(.+)", self.path):
                 self.send_file(asked[1], asked[2], asked[3], body)
             else:
                 self.refuse("EntryNotFound")
 
-        def list_repo(self, repo: str) -> None:
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            hub.log.append((self.command, self.path, ""))
+            hub.tokens.add((self.headers["Host"].split(":")[0], self.headers.get("Authorization", "")))
+            status, answer = answer_push(hub, self.path, body)
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_PUT(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            assert sha256(content) == self.path.rsplit("/", 1)[1]
+            hub.uploads[sha256(content)] = content
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def list_repo(self, repo: str, revision: str) -> None:
+            if repo in hub.private:
+                return self.send_json({"id": repo, "sha": COMMIT, "private": hub.private[repo], "siblings": []})
             if repo not in hub.repos:
                 return self.refuse("RepoNotFound")
+            if revision not in (COMMIT, "main"):
+                return self.refuse("RevisionNotFound")
             siblings = [{"rfilename": name} for name in hub.repos[repo]]
-            content = json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings}).encode()
+            return self.send_json({"id": repo, "sha": COMMIT, "siblings": siblings})
+
+        def send_json(self, answer: dict[str, Any]) -> None:
+            content = json.dumps(answer).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
-            return None
 
         def refuse(self, code: str) -> None:
             self.send_response(404)
@@ -119,6 +151,11 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
                 return self.refuse("EntryNotFound")
             content = hub.repos[repo][name]
             digest = sha256(content)
+            small = len(content) < hub.small_bytes
+            if small:
+                digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+                if hub.wrong_small:
+                    content = content[:-1] + bytes([content[-1] ^ 1])
             if hub.elsewhere and "/resolve/" in self.path:
                 return self.send_elsewhere(digest, len(content))
             if hub.flip:
@@ -129,8 +166,9 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
             self.send_response(206 if start else 200)
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("ETag", f'"{digest}"')
-            self.send_header("X-Linked-Etag", f'"{digest}"')
-            self.send_header("X-Linked-Size", str(len(content)))
+            if not small:
+                self.send_header("X-Linked-Etag", f'"{digest}"')
+                self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("Accept-Ranges", "bytes")
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -167,6 +205,44 @@ def hub_stand_in(repos: dict[str, Files]) -> Iterator[Hub]:
         hub.silent = False
         server.shutdown()
         server.server_close()
+
+
+def answer_push(hub: Hub, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    """The stand-in's side of an upload: make the repository, say how files are to come, take the commit."""
+    if path == "/api/repos/create":
+        asked = json.loads(body)
+        repo = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+        if repo in hub.private:
+            return 409, {"error": "it exists", "url": f"{hub.url}/{repo}"}
+        hub.private[repo] = asked.get("private") is True or asked.get("visibility") == "private"
+        return 200, {"url": f"{hub.url}/{repo}", "id": repo, "name": repo}
+    if path == "/api/validate-yaml":
+        return 200, {"errors": [], "warnings": []}
+    if "/preupload/" in path:
+        files = json.loads(body)["files"]
+        modes = [{"path": one["path"], "uploadMode": _mode(one["path"]), "shouldIgnore": False} for one in files]
+        return 200, {"files": modes}
+    if path.endswith(".git/info/lfs/objects/batch"):
+        objects = [
+            {**one, "actions": {"upload": {"href": f"{hub.url}/upload/{one['oid']}"}}}
+            for one in json.loads(body)["objects"]
+        ]
+        return 200, {"transfer": "basic", "objects": objects}
+    taken = re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path)
+    if not taken or hub.refuse_commits:
+        return 403, {"error": "not with this token"}
+    lines = [json.loads(line) for line in body.splitlines() if line.strip()]
+    files = {}
+    for line in lines[1:]:
+        value = line["value"]
+        content = hub.uploads[value["oid"]] if line["key"] == "lfsFile" else base64.b64decode(value["content"])
+        files[value["path"]] = content
+    hub.commits.append((taken[1], lines[0]["value"]["summary"], files))
+    return 200, {"commitUrl": f"{hub.url}/{taken[1]}/commit/{COMMIT}", "commitOid": COMMIT}
+
+
+def _mode(name: str) -> str:
+    return "lfs" if name.endswith((".gguf", ".data", ".onnx")) else "regular"
 
 
 CALLS = """

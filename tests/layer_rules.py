@@ -94,7 +94,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "mem0": ("peers.mem0.driver",),
     },  # its commands; all else of it is library and neither prints nor asks
     "export": {
-        "typer": ("cli",),
+        "typer": ("cli", "cli.*"),
         "filelock": ("busy",),
         "numpy": ("*",),
         "safetensors": ("checkpoint",),

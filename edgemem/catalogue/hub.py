@@ -12,7 +12,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,11 @@ from typing import Any, TypeVar
 
 from edgemem.catalogue.digests import Progress
 from edgemem.catalogue.storage import Place
-from edgemem.errors import DownloadFailed
+from edgemem.errors import DownloadFailed, UploadFailed
 
 T = TypeVar("T")
+
+PUSH_HINT = "Check the network, and that the token may write there; then: edgemem export pack FOLDER --push REPO"
 
 ANSWER_S = 4.0
 """Longest wait for a connection or an answer of the hub; then come the mirrors."""
@@ -32,13 +34,14 @@ LOOK_UP_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file as the hub describes it. `sha256` is "" for small files, which the hub does not hash."""
+    """A file as the hub describes it. `sha256` is "" for small files: those have git's own digest, `git_sha1`."""
 
     repo: str
     revision: str
     file: str
     size_bytes: int
     sha256: str
+    git_sha1: str = ""
 
 
 def offline_by_environment() -> str:
@@ -56,19 +59,21 @@ def look_up(repo: str, file: str, revision: str = "main") -> HubFile:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
         found = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), timeout=ANSWER_S)
-        digest = found.etag if found.etag and re.fullmatch("[0-9a-f]{64}", found.etag) else ""
-        return HubFile(repo, found.commit_hash or revision, file, found.size or 0, digest)
+        etag = found.etag or ""
+        digest = etag if re.fullmatch("[0-9a-f]{64}", etag) else ""
+        git = etag if re.fullmatch("[0-9a-f]{40}", etag) else ""
+        return HubFile(repo, found.commit_hash or revision, file, found.size or 0, digest, git)
 
     return _within(LOOK_UP_S, ask, f"{repo}/{file}")
 
 
-def list_files(repo: str) -> tuple[str, list[str]]:
-    """The newest commit of `repo` and the names of its files. Raises DownloadFailed."""
+def list_files(repo: str, revision: str | None = None) -> tuple[str, list[str]]:
+    """The commit that `revision` of `repo` is (None: the newest one) and its files' names. Raises DownloadFailed."""
 
     def ask() -> tuple[str, list[str]]:
         from huggingface_hub import HfApi
 
-        found = HfApi().model_info(repo, timeout=ANSWER_S)
+        found = HfApi().model_info(repo, revision=revision, timeout=ANSWER_S)
         return found.sha or "main", [item.rfilename for item in found.siblings or []]
 
     return _within(LOOK_UP_S, ask, repo)
@@ -94,6 +99,42 @@ def download(wanted: HubFile, partial: Path, progress: Progress | None = None) -
             expected_size=wanted.size_bytes or None,
             tqdm_class=_bar_for(progress, wanted.size_bytes),
         )
+
+
+def is_private(repo: str, token: str) -> bool | None:
+    """Whether the repository can be seen by its owners only; None where there is none. Raises DownloadFailed."""
+
+    def ask() -> bool | None:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            return HfApi(token=token).model_info(repo, timeout=ANSWER_S).private is True
+        except RepositoryNotFoundError:
+            return None
+
+    return _within(LOOK_UP_S, ask, repo)
+
+
+def push(repo: str, files: Mapping[str, Path], token: str, message: str) -> str:
+    """Put `files` (name in the repository -> file here) into `repo` as one commit; returns its address.
+
+    A repository that is not there is made, a private one. Raises UploadFailed.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # documented, not listed
+
+    disable_progress_bars()
+    api = HfApi(token=token)
+    try:
+        with _translated(repo):
+            api.create_repo(repo, private=True, exist_ok=True)
+            operations = [CommitOperationAdd(name, path) for name, path in files.items()]
+            return str(api.create_commit(repo, operations, commit_message=message).commit_url)
+    except DownloadFailed as failure:
+        raise UploadFailed(f"{repo} was not sent: {failure.message}", failure.hint or PUSH_HINT) from failure
+    except (RuntimeError, ValueError) as error:  # a part that did not arrive, an answer that cannot be read
+        raise UploadFailed(f"{repo} was not sent: {error}", PUSH_HINT) from error
 
 
 @contextlib.contextmanager

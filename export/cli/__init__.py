@@ -5,26 +5,31 @@ Loaded at every start of edgemem, so whatever is heavy is imported where it is u
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgemem.cli.options import DryRun, Run, common
-from edgemem.cli.output import Output, size
+from edgemem.cli.options import DryRun, Run, Yes, common
+from edgemem.cli.output import size
 from edgemem.errors import InvalidInput
 
+from .shown import export_facts, measures, plan_facts, show_export, show_plan, styled, verdict_facts
+
 if TYPE_CHECKING:
-    from .preflight import Plan
-    from .request import Request
-    from .run import Export
-    from .verify.values import Check, Verdict
+    from ..pack import Packed
+    from ..push import Sending
+    from ..request import Request
+    from ..run import Export
+    from ..source import Source as Checkpoint
+    from ..verify.values import Verdict
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Source = Annotated[Path, typer.Argument(help="Folder of a checkpoint (config.json, *.safetensors, tokenizer.json).")]
+Source = Annotated[str, typer.Argument(help="Folder of a checkpoint (safetensors), or org/repo@COMMIT on the hub.")]
+Push = Annotated[str, typer.Option("--push", help="Send the packed folder to this repository (org/name); asks first.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the model; default: NAME-export here.")]
 Name = Annotated[str, typer.Option("--name", help="Name of the model; default: that of the folder.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder with the prompts the model was tuned with.")]
@@ -64,6 +69,8 @@ def gguf(
     prompts: Prompts = None,
     force: Force = False,
     check: Checked = True,
+    push: Push = "",
+    yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
     """Make quantized GGUF files of a checkpoint, check them and pack a model folder. Stop it any time, it goes on.
@@ -71,17 +78,21 @@ def gguf(
     Everything is checked before a byte is written; --dry-run stops there. --policy says how the model writes memory.
     """
     need(*LIGHT)
-    from .quantizations import parse
-    from .request import Request
+    from ..quantizations import parse
+    from ..request import Request
 
-    folder = out or Path(f"{name or source.resolve().name}-export")
+    found = _source(run, source, dry_run)
+    name = name or found.name
+    folder = out or Path(f"{name}-export")
     file = imatrix if imatrix in ("", "own") else str(Path(imatrix).absolute())
     texts = str(prompts.absolute()) if prompts else ""
     policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
-    request = Request(
-        str(source.absolute()), name, parse(quant), file, texts, policy, lora=adapter, keep_adapter=keep_adapter
-    )
-    _export(run, request, folder, dry_run=dry_run, check=check, force=force)
+    asked = Request(str(found.folder), name, parse(quant), file, texts, policy)
+    request = replace(asked, lora=adapter, keep_adapter=keep_adapter, origin=found.origin)
+    sending = _sending(run, push)
+    made = _export(run, request, folder, dry_run=dry_run, check=check or bool(push), force=force)
+    if made and sending:
+        _push(run, made, sending, yes)
 
 
 @app.command("onnx")
@@ -95,6 +106,8 @@ def onnx(
     prompts: Prompts = None,
     force: Force = False,
     check: Checked = True,
+    push: Push = "",
+    yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
     """Make ONNX folders of a checkpoint with onnxruntime-genai's builder, check them and pack a model folder.
@@ -102,35 +115,41 @@ def onnx(
     The builder loads the whole checkpoint: see the estimate with --dry-run.
     """
     need(*HEAVY)
-    from .onnx_genai import parse
-    from .request import Request
+    from ..onnx_genai import parse
+    from ..request import Request
 
-    folder = out or Path(f"{name or source.resolve().name}-onnx-export")
+    found = _source(run, source, dry_run)
+    name = name or found.name
+    folder = out or Path(f"{name}-onnx-export")
     texts = str(prompts.absolute()) if prompts else ""
     policy = str(run.flags.get("policy") or "edits")
-    request = Request(str(source.absolute()), name, parse(quant), "", texts, policy, "onnx")
-    _export(run, request, folder, dry_run=dry_run, check=check, force=force)
+    request = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", origin=found.origin)
+    sending = _sending(run, push)
+    made = _export(run, request, folder, dry_run=dry_run, check=check or bool(push), force=force)
+    if made and sending:
+        _push(run, made, sending, yes)
 
 
-def _export(run: Run, request: Request, folder: Path, *, dry_run: bool, check: bool, force: bool) -> None:
-    from .busy import alone
-    from .request import keep
+def _export(run: Run, request: Request, folder: Path, *, dry_run: bool, check: bool, force: bool) -> Packed | None:
+    from ..busy import alone
+    from ..request import keep
 
     plan = request.plan(folder)
-    _show_plan(plan, run.output)
+    show_plan(plan, run.output)
     if dry_run:
         if run.output.json:
-            run.output.data(_plan_facts(plan))
-        return
+            run.output.data(plan_facts(plan))
+        return None
     run.closing.enter_context(alone(folder))
     keep(request, folder)
     with run.output.progress() as report:
         made = request.make(plan, report)
-    _show_export(made, run.output)
+    show_export(made, run.output)
     if check:
-        _pack(run, made, request, force)
-    elif run.output.json:
-        run.output.data(_export_facts(made))
+        return _pack(run, made, request, force)
+    if run.output.json:
+        run.output.data(export_facts(made))
+    return None
 
 
 @app.command("check")
@@ -140,23 +159,28 @@ def check(run: Run, folder: Folder, source: Moved = None) -> None:
     made, request = _made(run, folder, source)
     verdicts = _verify(run, made, request)
     if run.output.json:
-        run.output.data({"folder": folder, "checks": [_verdict_facts(one) for one in verdicts]})
+        run.output.data({"folder": folder, "checks": [verdict_facts(one) for one in verdicts]})
     if not all(one.passed for one in verdicts):
         raise typer.Exit(1)
 
 
 @app.command("pack")
 @common
-def pack(run: Run, folder: Folder, source: Moved = None, force: Force = False) -> None:
+def pack(
+    run: Run, folder: Folder, source: Moved = None, force: Force = False, push: Push = "", yes: Yes = False
+) -> None:
     """Put the model folder together again, from what was made and checked."""
+    sending = _sending(run, push)
     made, request = _made(run, folder, source)
-    _pack(run, made, request, force)
+    packed = _pack(run, made, request, force)
+    if sending:
+        _push(run, packed, sending, yes)
 
 
 def _made(run: Run, folder: Path, source: Path | None) -> tuple[Export, Request]:
     """What an earlier `export gguf` made in `folder`; what has gone since is made again."""
-    from .busy import alone
-    from .request import kept
+    from ..busy import alone
+    from ..request import kept
 
     request = kept(folder, source)
     need(*(HEAVY if request.format == "onnx" else LIGHT))
@@ -167,114 +191,57 @@ def _made(run: Run, folder: Path, source: Path | None) -> tuple[Export, Request]
 
 
 def _verify(run: Run, made: Export, request: Request) -> list[Verdict]:
-    from .verify.run import verify
+    from ..verify.run import verify
 
     with run.output.progress() as report:
         verdicts = verify(made, request.how, report)
     for verdict in verdicts:
         for one in verdict.checks:
-            run.output.text(
-                f"{verdict.name:8} {one.name:10} {_styled(run.output, one.status)} {_measures(one)}".rstrip()
-            )
+            run.output.text(f"{verdict.name:8} {one.name:10} {styled(run.output, one.status)} {measures(one)}".rstrip())
     return verdicts
 
 
-def _pack(run: Run, made: Export, request: Request, force: bool) -> None:
+def _pack(run: Run, made: Export, request: Request, force: bool) -> Packed:
     from edgemem.cli.open import places_for
 
-    from .pack import pack
+    from ..pack import pack
 
     verdicts = _verify(run, made, request)
     packed = pack(made, verdicts, request.how, force=force, cards=places_for(run).config / "models")
     for name, reasons in packed.refused.items():
         run.output.warn(f"{name} is left out: {'; '.join(reasons)} (--force keeps it, marked)")
     if run.output.json:
-        facts = {"checks": [_verdict_facts(one) for one in verdicts], "refused": packed.refused, "card": packed.card}
-        run.output.data(_export_facts(made) | facts)
+        facts = {"checks": [verdict_facts(one) for one in verdicts], "refused": packed.refused, "card": packed.card}
+        run.output.data(export_facts(made) | facts)
     run.output.text(f"edgemem chat --model {made.plan.name}   or   --model {packed.folder}")
+    return packed
 
 
-def _styled(out: Output, status: str) -> str:
-    return out.styled(status, {"passed": "green", "failed": "red"}.get(status, "dim"))
+def _source(run: Run, text: str, dry_run: bool) -> Checkpoint:
+    from ..source import open_source
+
+    with run.output.progress("bytes") as report:
+        found = open_source(text, offline=run.settings.offline, download=not dry_run, progress=report)
+    if found.origin:
+        run.output.note(f"from {found.origin}")
+    return found
 
 
-def _measures(check: Check) -> str:
-    shown = {
-        "tokenizer": ("texts", "different"),
-        "template": ("chats", "different"),
-        "torch": ("max_difference", "greedy_equal"),
-        "adapter": ("prompts", "top1"),
-        "logits": ("kl", "top1", "perplexity"),
-        "skill": ("kept", "planted", "wrong_lines", "own_notes", "seconds"),
-    }.get(check.name, ())
-    values = " ".join(f"{key} {check.measured[key]}" for key in shown if key in check.measured)
-    return f"{values} {check.reason}".strip()
+def _sending(run: Run, repo: str) -> Sending | None:
+    """Looked at before hours of work: where to and with whose token."""
+    from ..push import sending
+
+    return sending(repo, offline=run.settings.offline) if repo else None
 
 
-def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
-    return asdict(verdict) | {"passed": verdict.passed, "reasons": verdict.reasons}
+def _push(run: Run, packed: Packed, sending: Sending, yes: bool) -> None:
+    from edgemem.cli.ask_first import confirm
 
+    from ..push import files_to_send, send
 
-def _show_plan(plan: Plan, out: Output) -> None:
-    network, checkpoint = plan.network, plan.checkpoint
-    out.note(
-        f"{checkpoint.name}: {network.architecture}, {checkpoint.parameters / 1e6:,.1f} M weights in {plan.base}, "
-        f"{network.layers} layers, {'tied' if network.tied else 'untied'} embedding, {network.vocabulary:,} tokens "
-        f"({plan.vocabulary.pre_tokenizer})"
-    )
-    out.note(f"about {size(plan.disk_bytes)} of disk while it runs, {size(plan.ram_bytes)} of memory")
-    for note in plan.notes:
-        out.warn(note)
-
-
-def _plan_facts(plan: Plan) -> dict[str, Any]:
-    return {
-        "name": plan.name,
-        "out": plan.out,
-        "architecture": plan.network.architecture,
-        "parameters": plan.checkpoint.parameters,
-        "base": plan.base,
-        "file_bytes": plan.file_bytes,
-        "disk_bytes": plan.disk_bytes,
-        "ram_bytes": plan.ram_bytes,
-        "adapter": "kept" if plan.keep_adapter else "merged" if plan.lora else None,
-        "notes": plan.notes,
-    }
-
-
-def _show_export(made: Export, out: Output) -> None:
-    rows = [
-        (one.name, size(one.size_bytes), _types(one.types), f"{one.made.seconds:.1f} s", one.made.path.name)
-        for one in made.files
-    ]
-    out.table(("", "size", "matrices", "made in", "file"), rows)
-    for one in made.files:
-        if one.fallbacks:
-            kinds = sorted(set(one.fallbacks.values()))
-            out.warn(f"{one.name}: {len(one.fallbacks)} matrices are {', '.join(kinds)}, since their rows do not fit")
-    out.note(f"peak memory {size(made.peak_rss_bytes)} (estimated {size(made.plan.ram_bytes)})")
-
-
-def _export_facts(made: Export) -> dict[str, Any]:
-    return _plan_facts(made.plan) | {"peak_rss_bytes": made.peak_rss_bytes, "files": _file_facts(made)}
-
-
-def _types(types: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in types.items())
-
-
-def _file_facts(made: Export) -> list[dict[str, Any]]:
-    return [
-        {
-            "quantization": one.name,
-            "path": one.made.path,
-            "size_bytes": one.size_bytes,
-            "sha256": one.made.sha256,
-            "seconds": one.made.seconds,
-            "peak_rss_bytes": one.made.peak_rss_bytes,
-            "again": one.made.again,
-            "types": one.types,
-            "fallbacks": one.fallbacks,
-        }
-        for one in made.files
-    ]
+    files = files_to_send(packed)
+    run.output.table(("sent", "size"), [(name, size(path.stat().st_size)) for name, path in files.items()])
+    total = size(sum(path.stat().st_size for path in files.values()))
+    confirm(run, f"Send these {len(files)} files ({total}) to {sending.repo}, {sending.seen_by}?", yes)
+    run.output.note(f"sending {total} to {sending.repo}")
+    run.output.text(send(packed, files, sending))
