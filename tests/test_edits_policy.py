@@ -177,6 +177,8 @@ def test_the_section_is_the_likeliest_one_unless_the_wording_tells() -> None:
     ("said", "overtaken"),
     [
         pytest.param("I passed the test!", True, id="no word in common"),
+        pytest.param("I was on the piste all day.", True, id="no word of change, but kept"),
+        pytest.param("I passed the test, and all is new!", False, id="it makes every line likelier"),
         pytest.param("Dinner passed the test!", False, id="not kept, so nothing would take its place"),
         pytest.param("Is it true that I passed the test?", False, id="a question"),
     ],
@@ -185,11 +187,15 @@ def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(said:
     def likely(prompt: str, option: str) -> float:
         if option == "ADD":
             return FAR if last_message(prompt).startswith("I ") else -FAR
-        return 0.0 if "Out of date" not in prompt or option == "Has a dog" or "passed" in last_message(prompt) else -FAR
+        said = last_message(prompt)
+        if "Out of date" not in prompt or "all is new" in said:
+            return 0.0
+        return 0.0 if option == "Does not ski" and re.search("passed|piste", said) else -FAR
 
     memory = known("Does not ski", "Has a dog")
     found = proposed(ScriptedEngine(scores=likely), turns(said), memory, thresholds=QUOTES).operations
-    assert [(one.kind, one.old_text) for one in found] == ([("update", "Does not ski")] if overtaken else [])
+    went = [(one.kind, one.old_text) for one in found if one.kind != "add"]
+    assert went == ([("update", "Does not ski")] if overtaken else [])
     without = proposed(ScriptedEngine(scores=likely), turns(said), memory, thresholds=QUOTES, without=["outdated"])
     assert all(one.kind == "add" for one in without.operations)
 
@@ -201,6 +207,9 @@ def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(said:
         ("Tell me what to see in Tbilisi, my colleague is going.", []),
         ("Can you find a book for my son, who is six?", []),
         ("Write it as a list, I like lists.", ["I like lists"]),
+        ("More potassium please.", []),
+        ("Lustiger Name bitte!", []),
+        ("I need ideas for a party on Saturday.", []),
         ("Please keep in mind that I'm vegan.", ["Please keep in mind that I'm vegan"]),
     ],
 )

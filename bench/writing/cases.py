@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from .values import Gold, Stale, ThirdParty, Trap, TrapKind, WriteCase
 
 TEXTS = Path(__file__).parents[1] / "texts"
 SPLITS = ("dev", "frozen", "all")
+_CHANGES_AT = datetime(2026, 11, 20, 18, tzinfo=UTC)  # a Friday
 _KIND_WORDS: tuple[tuple[TrapKind, tuple[str, ...]], ...] = (
     ("role_play", ("role play", "rollenspiel", "juego de rol", "jeu de rôle")),
     ("hypothetical", ("hypoth", "hipot", "angenommen", "imagin")),
@@ -97,6 +98,33 @@ def planted_chats(folder: Path) -> list[WriteCase]:
         else replace(case, set="planted")
         for case in retention_chats(folder)
     ]
+
+
+def change_chats(folder: Path) -> list[WriteCase]:
+    """Chats of people with thirteen known lines: one or two of them are overtaken by what is said on the way, or none.
+
+    For tuning alone. What is told besides has no gold here.
+    """
+    return [_change_case(row) for row in objects(folder / "changes.jsonl")]
+
+
+def _change_case(row: dict[str, Any]) -> WriteCase:
+    known, changed = tuple(row["memory_before"]), row["stale"]
+    return WriteCase(
+        id=row["id"],
+        set="changes",
+        split="dev",
+        language=row["language"],
+        style="change",
+        user=row["id"],
+        time=_CHANGES_AT,
+        memory_before=known,
+        turns=tuple(("user", text) for text in row["messages"]),
+        gold=tuple(Gold(one["said"], "explicit", (one["new"],)) for one in changed),
+        stale=tuple(Stale(known[one["line"]], (known[one["line"]],)) for one in changed),
+        own=True,
+        replaced=tuple(range(len(changed))),
+    )
 
 
 def crowd_chats(folder: Path) -> list[WriteCase]:
@@ -179,6 +207,7 @@ SETS: dict[str, CaseSet] = {
         CaseSet("own", 1, "our own text, Apache-2.0", own_chats, own=True),
         CaseSet("retention", 1, "our own text, Apache-2.0", retention_chats, own=True),
         CaseSet("planted", 1, "our own text, Apache-2.0", planted_chats, own=True),
+        CaseSet("changes", 1, "our own text, Apache-2.0", change_chats, own=True),
         CaseSet("crowd", 1, "our own text, Apache-2.0", crowd_chats, own=True),
         CaseSet("cost", 1, "our own text, Apache-2.0", cost_chats, own=True),
         CaseSet("memoryctrl", 1, "MIT (YnezT0311/pros_2026_mem_follow)", partial(memoryctrl, personas=(0, 1))),

@@ -79,6 +79,11 @@ def _language(row: Row, verdicts: Verdicts) -> Counted:
     return counts["right"], counts["right"] + counts["other"]
 
 
+def _held_lines(row: Row, verdicts: Verdicts) -> Counted:
+    """Lines that nothing in the chat overtakes and that are gone: replaced, merged or deleted. Old rows say nothing."""
+    return (row["held"]["gone"], row["held"]["lines"]) if "held" in row else (0, 0)
+
+
 def _of_lines(name: str) -> Callable[[Row, Verdicts], Counted]:
     """A number of added lines; rows from before it was counted say nothing."""
     return lambda row, verdicts: (row[name], row["lines_added"]) if name in row else (0, 0)
@@ -106,6 +111,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("other_traps_stored", "other traps", _traps("task", "role_play", "negated")),
     Measure("stale_gone", "stale gone", _stale(True)),
     Measure("forgotten_gone", "forgotten gone", _stale(False)),
+    Measure("held_lines_gone", "other lines gone", _held_lines),
     Measure("new_value_present", "new value", _gold(lambda fact: bool(fact["change"]))),
     Measure("right_language", "language", _language),
     Measure("budget_kept", "in budget", _mean(lambda row: float(row["budget_kept"]))),

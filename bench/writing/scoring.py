@@ -48,7 +48,15 @@ def score(case: WriteCase, before: Sequence[str], after: Sequence[str]) -> dict[
         "question_lines": sum(_springs_any(case, line, "question", "hypothetical") for line in added),
         "lines_after": len(after),
         "languages": languages(added, case.language),
+        "held": _held(case, before, after),
     }
+
+
+def _held(case: WriteCase, before: Sequence[str], after: Sequence[str]) -> dict[str, int]:
+    """Of the lines known before that nothing in the chat overtakes: how many there were, and how many are gone."""
+    still = set(after)
+    lines = [text for text in before if not any(is_stale(old, [text]) for old in case.stale)]
+    return {"lines": len(lines), "gone": sum(text not in still for text in lines)}
 
 
 def _is_anothers(case: WriteCase, line: str) -> bool:

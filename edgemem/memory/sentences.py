@@ -94,7 +94,7 @@ def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
         inside ^= marks % 2 == 1
         to_work_on = _has(text, wording.ORDER)
         if _readable(text):
-            orders = to_work_on or _has(text, wording.NEED)
+            orders = to_work_on or _has(text, wording.NEED) or _has(text, wording.PLEASE)
             told = _before_the_question(text) or _behind_the_task(text)
             marked = _marked(turn, told or text, before, quoted=quoted, orders=orders and not told, imagines=playing)
             yield replace(marked, near_forget=forgets and not marked.forgets)

@@ -21,6 +21,7 @@ KIN: re.Pattern[str]
 FOR_ME: re.Pattern[str]
 ORDER: re.Pattern[str]
 NEED: re.Pattern[str]
+PLEASE: re.Pattern[str]
 QUESTION: re.Pattern[str]
 IMAGINED: re.Pattern[str]
 ROLE_PLAY: re.Pattern[str]
@@ -107,6 +108,7 @@ _MAKERS: dict[str, Any] = {
     "KIN": _kin,
     "ORDER": lambda: _first("order"),
     "NEED": lambda: _first("need"),
+    "PLEASE": lambda: _compiled(rf"(?<!\w)(?:{_phrases('please')})[\W_]*+$"),
     "QUESTION": lambda: _first("question"),
     "ROLE_PLAY": lambda: _compiled(rf"^\W*+(?:{_phrases('role_play')})(?!\w)"),
     "PRONOUN": lambda: _compiled(rf"(?:{_phrases('pronoun')})(?:['’](?:s|re|ve|d|ll))?(?!\w)"),
