@@ -45,6 +45,7 @@ def judged(operation: Operation, *said: Turn, known: Memory | None = None) -> st
     [
         ("Allergic to walnuts", "I'm allergic to walnuts", ""),
         ("Has a dog named Dobro", "our dog Dobro is a greyhound", ""),
+        ("No towns in August 2027, I fell ill", "No towns in August, I fell ill. Last week I was at home.", ""),
         ("Plays the violin every evening", "Can you polish this e-mail?", "ungrounded"),
         ("Lives in Bristol", "I live in Bristol", "duplicate"),
         ("What is your name?", "what is your name", "question"),

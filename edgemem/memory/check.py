@@ -16,6 +16,7 @@ from edgemem.memory.lines import Memory, apply_operations, prompt_view
 from edgemem.memory.planted import made_from, planted_in, planted_sentences
 from edgemem.memory.private_data import asks_to_keep, find_private, find_secret, part_of_private, private_values
 from edgemem.memory.similar import similarity
+from edgemem.memory.splitting import split
 from edgemem.memory.wording import FORGET
 from edgemem.memory.words import all_stems, all_words, content_words, names_in, negated, whole_names_in
 from edgemem.values import Line, Operation, Rejected, Turn
@@ -147,8 +148,10 @@ def _grounded(operation: Operation, users: Sequence[Turn]) -> Operation:
     words = content_words(operation.text) - known or content_words(operation.text)  # `not vegan` after `vegan`
     names = names_in(operation.text) - known
     best = max(read_from, key=lambda turn: (len(words & content_words(turn.text)), turn.id))
-    dated = with_absolute_dates(best.text, best.time.astimezone().date())
-    said = all_stems(f"{best.text} {dated}")
+    today = best.time.astimezone().date()
+    # Sentence by sentence, as it was read: a bare month gets its year from the words around it.
+    dated = [with_absolute_dates(part, today) for part in (best.text, *split(best.text))]
+    said = all_stems(" ".join([best.text, *dated]))
     shared = len(words & said)
     grounded = shared > 0 and shared >= GROUNDED_SHARE * len(words) and names <= said
     return replace(operation, sources=(best.id,) if grounded else ())
