@@ -59,7 +59,7 @@ def test_a_recipe_has_no_file_and_says_what_to_do() -> None:
     with pytest.raises(ModelMissing) as caught:
         _ = cards()["qwen3-4b-memory-agent"].main
     assert caught.value.message == "qwen3-4b-memory-agent is a recipe: there is no file of it to download."
-    assert "--model PATH" in caught.value.hint
+    assert "edgemem export recipe qwen3-4b-memory-agent" in caught.value.hint
 
 
 def test_a_person_s_own_card_is_read_and_wins(tmp_path: Path) -> None:

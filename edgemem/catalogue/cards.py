@@ -107,7 +107,7 @@ class Card:
         if not self.files:
             raise ModelMissing(
                 f"{self.name} is a recipe: there is no file of it to download.",
-                f"Export a tuned checkpoint ({self.recipe}) and use --model PATH, "
+                f"Make it of {self.recipe}, or of your own: edgemem export recipe {self.name}; "
                 "or start with: edgemem model pull qwen3-4b-instruct",
             )
         return self.files[0]

@@ -152,6 +152,36 @@ def _export(run: Run, request: Request, folder: Path, *, dry_run: bool, check: b
     return None
 
 
+@app.command("recipe")
+@common
+def recipe(
+    run: Run,
+    name: Annotated[str, typer.Argument(help="A recipe: qwen3-4b-memory-agent.")],
+    source: Annotated[str, typer.Argument(help="Your own checkpoint: a folder, or org/repo@COMMIT.")] = "",
+    out: Out = None,
+    prompts: Prompts = None,
+    push: Push = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a model of ours by its recipe: fetch the checkpoint it names (or take yours), convert, check and pack."""
+    need(*LIGHT)
+    from ..recipe import open_recipe
+    from ..request import Request
+
+    wanted = open_recipe(name)
+    found = _source(run, source or wanted.checkpoint, dry_run)
+    texts, policy = str(prompts.absolute()) if prompts else wanted.card.prompts, run.flags.get("policy")
+    asked = Request(str(found.folder), wanted.card.name, wanted.quantizations, wanted.imatrix, texts)
+    request = replace(asked, policy=str(policy or wanted.card.policy), origin=found.origin)
+    folder = out or Path(f"{wanted.card.name}-export")
+    wanted.check(request.plan(folder))
+    sending = _sending(run, push)
+    made = _export(run, request, folder, dry_run=dry_run, check=True, force=False)
+    if made and sending:
+        _push(run, made, sending, yes)
+
+
 @app.command("check")
 @common
 def check(run: Run, folder: Folder, source: Moved = None) -> None:
