@@ -174,16 +174,20 @@ def test_the_section_is_the_likeliest_one_unless_the_wording_tells() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "overtaken"),
+    ("said", "others", "overtaken"),
     [
-        pytest.param("I passed the test!", True, id="no word in common"),
-        pytest.param("I was on the piste all day.", True, id="no word of change, but kept"),
-        pytest.param("I passed the test, and all is new!", False, id="it makes every line likelier"),
-        pytest.param("Dinner passed the test!", False, id="not kept, so nothing would take its place"),
-        pytest.param("Is it true that I passed the test?", False, id="a question"),
+        pytest.param("I passed the test!", 1, True, id="no word in common"),
+        pytest.param("I passed the test!", 9, True, id="among many lines"),
+        pytest.param("I was on the piste all day.", 9, True, id="no word of change, but kept"),
+        pytest.param("I was on the piste all day.", 1, False, id="no word of change, hardly anything to compare with"),
+        pytest.param("I passed the test, and all is new!", 9, False, id="it makes every line likelier"),
+        pytest.param("Dinner passed the test!", 9, False, id="not kept, so nothing would take its place"),
+        pytest.param("Is it true that I passed the test?", 9, False, id="a question"),
     ],
 )
-def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(said: str, overtaken: bool) -> None:
+def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(
+    said: str, others: int, overtaken: bool
+) -> None:
     def likely(prompt: str, option: str) -> float:
         if option == "ADD":
             return FAR if last_message(prompt).startswith("I ") else -FAR
@@ -192,7 +196,7 @@ def test_a_line_that_a_change_makes_likely_is_overtaken_whatever_its_words(said:
             return 0.0
         return 0.0 if option == "Does not ski" and re.search("passed|piste", said) else -FAR
 
-    memory = known("Does not ski", "Has a dog")
+    memory = known("Does not ski", *(f"Has a dog called {name}" for name in "ABCDEFGHI"[:others]))
     found = proposed(ScriptedEngine(scores=likely), turns(said), memory, thresholds=QUOTES).operations
     went = [(one.kind, one.old_text) for one in found if one.kind != "add"]
     assert went == ([("update", "Does not ski")] if overtaken else [])

@@ -24,7 +24,6 @@ MOST_TOKENS = 600  # of lines that are looked at, about 40 lines
 MOST_SENTENCES = 4
 """The newest; with one that tells nothing that is 3,000 tokens to read at most: an update must not grow with the
 memory."""
-ALONE = 6.0  # nats that the only line there is leads by
 THANKS = {
     "en": "Thanks, that was helpful.",
     "de": "Danke, das hat geholfen.",
@@ -61,7 +60,7 @@ def likeliest(task: UpdateTask, lines: Sequence[Line], said: Sequence[str]) -> t
     for scores in scored:
         gains = [score - before for score, before in zip(scores, plain, strict=True)]
         best = max(range(len(gains)), key=gains.__getitem__)
-        second = max((gain for at, gain in enumerate(gains) if at != best), default=gains[best] - ALONE)
+        second = max((gain for at, gain in enumerate(gains) if at != best), default=gains[best])
         found.append(Likely(lines[best], gains[best], gains[best] - second))
     read = sum(map(len, asked)) + len(asked) * sum(map(len, options))
     return found, fed.plus(Stats(held + read, held))
