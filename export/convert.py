@@ -43,12 +43,17 @@ def stored_type(tensor: Tensor, base: str) -> str:
 
 def ordered(checkpoint: Checkpoint, network: Network) -> list[tuple[str, Tensor]]:
     """GGUF name and tensor, in the order of the network's layers."""
+    return [(ours, checkpoint.tensors[name]) for name, _, ours in ordered_names(network)]
+
+
+def ordered_names(network: Network) -> list[tuple[str, tuple[int, ...], str]]:
+    """Name in the checkpoint, shape, and name in GGUF."""
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[network.architecture.upper()], network.layers)
     found = []
-    for name, _ in network.tensors():
+    for name, shape in network.tensors():
         ours = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert ours is not None, name  # `tensors` yields only what these architectures have
-        found.append((ours, checkpoint.tensors[name]))
+        found.append((name, shape, ours))
     return found
 
 

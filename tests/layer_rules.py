@@ -98,7 +98,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "filelock": ("busy",),
         "numpy": ("*",),
         "safetensors": ("checkpoint",),
-        "gguf": ("vocabulary", "convert", "lora_gguf", "quantize", "imatrix_file"),
+        "gguf": ("vocabulary", "convert", "dequantize", "lora_gguf", "quantize", "imatrix_file"),
         "llama_cpp": ("quantize", "imatrix"),
         "tokenizers": ("verify.tokens",),
         "torch": ("torch_model",),

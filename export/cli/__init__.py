@@ -182,6 +182,72 @@ def recipe(
         _push(run, made, sending, yes)
 
 
+@app.command("ladder")
+@common
+def ladder(
+    run: Run,
+    source: Annotated[str, typer.Argument(help="A checkpoint, or a GGUF model of the catalogue (turned back first).")],
+    quant: Annotated[str, typer.Option("--quant", help="Quantizations as GGUF, with commas; none for none.")] = "",
+    onnx: Annotated[str, typer.Option("--onnx", help="Precisions as ONNX, with commas; none for none.")] = "",
+    imatrix: Annotated[str, typer.Option("--imatrix", help="own: measured on our texts; or a file of one.")] = "",
+    out: Out = None,
+    prompts: Prompts = None,
+) -> None:
+    """Make many quantizations and compare them: sizes, checks, speed, memory. Stop it any time, it goes on.
+
+    Writes ladder.jsonl and ladder.md into the folder. What fails the gate is said, and is no error here.
+    """
+    need(*LIGHT)
+    from .. import ladder as made
+    from ..busy import alone
+    from ..verify.kept import How
+
+    source_, dequantized = _checkpoint_or_model(run, source, out)
+    folder = out or Path(f"{source_.name}-ladder")
+    how = How(str(prompts.absolute()) if prompts else "", str(run.flags.get("policy") or "edits"))
+    names = _asked(quant, made.GGUF, "gguf"), _asked(onnx, made.ONNX, "onnx")
+    made.check_names(imatrix, *names)
+    asked = made.Ladder(source_.folder, folder, source_.name, *names, how, imatrix, source_.origin, dequantized)
+    run.closing.enter_context(alone(folder))
+    with run.output.progress() as report:
+        rows = made.climb(asked, report)
+    if run.output.json:
+        run.output.data({"folder": folder, "rows": rows})
+        return
+    run.output.text((folder / made.TABLE).read_text("utf-8"))
+
+
+def _asked(text: str, usual: tuple[str, ...], format_: str) -> tuple[str, ...]:
+    from ..onnx_genai import parse as precisions
+    from ..quantizations import parse
+
+    missing = format_ == "onnx" and any(find_spec(name) is None for name in HEAVY)
+    if text == "none" or (missing and not text):
+        return ()
+    if missing:
+        need(*HEAVY)
+    return (precisions if format_ == "onnx" else parse)(text) if text else usual
+
+
+def _checkpoint_or_model(run: Run, text: str, out: Path | None) -> tuple[Checkpoint, str]:
+    """The checkpoint that `text` names; of a GGUF of the catalogue or a path it is made first."""
+    from edgemem.catalogue import find_card, resolve
+    from edgemem.cli.open import places_for
+
+    from ..ladder import dequantized
+    from ..source import Source as Found
+
+    where = places_for(run)
+    if find_card(text, where.config) is None and not text.endswith(".gguf"):
+        return _source(run, text, dry_run=False), ""
+    with run.output.progress("bytes") as report:
+        model = resolve(text, cache=where.cache, config=where.config, offline=run.settings.offline, progress=report)
+    name = model.card.name if model.card else model.path.stem
+    folder = out or Path(f"{name}-ladder")
+    with run.output.progress() as report:
+        return Found(dequantized(model.path, model.sha256, folder, name, report), name), model.path.name
+
+
 @app.command("check")
 @common
 def check(run: Run, folder: Folder, source: Moved = None) -> None:
