@@ -6,6 +6,7 @@ Knows rows and transactions; does not know the memory file, locks or why a chang
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 import threading
@@ -34,6 +35,7 @@ _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON")
 EMPTY_DIGEST = digest_of("")
 GONE_LINES_REMEMBERED = 500  # whose ids a hand edit brings back with their text; reading must not grow with history
 _SQLITE = b"SQLite format 3\0"
+_handles: dict[tuple[int, int], int] = {}  # by device and inode, which is not given to another file while one is open
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -80,11 +82,24 @@ def _errors(name: str) -> tuple[type[Exception], ...]:
 def is_encrypted(path: Path) -> bool:
     """Whether the file is a database and not one that SQLite can read."""
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_SQLITE))
+        head = _head(path)
     except OSError:
         return False
     return head not in (b"", _SQLITE)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a database that this process may have open. The file is opened once and never closed: closing
+    any handle of it drops every POSIX lock of the process on it, and another process would then take the write-ahead
+    log away under an open connection (committed messages were lost so; tests/test_store_kill.py)."""
+    if not hasattr(os, "pread"):  # Windows has no such locks
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE))
+    status = path.stat()
+    place = (status.st_dev, status.st_ino)
+    if place not in _handles:
+        _handles[place] = os.open(path, os.O_RDONLY)
+    return os.pread(_handles[place], len(_SQLITE), 0)
 
 
 def _connector(path: Path, key: bytes) -> Any:
