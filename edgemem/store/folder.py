@@ -21,7 +21,7 @@ from edgemem.store.files import MemoryFile, make_private_file, make_private_fold
 from edgemem.store.journal import EMPTY_DIGEST, Journal, is_encrypted, open_journal
 from edgemem.store.locks import Locks
 from edgemem.store.records import JournalView
-from edgemem.store.sealing import PLAIN, Seal, not_encrypted
+from edgemem.store.sealing import PLAIN, Seal, not_encrypted, read_vault
 
 Answer = TypeVar("Answer")
 KV_FOLDER = "kv"  # in each user's folder
@@ -107,7 +107,7 @@ class UserFolder:
         """The only way to change file and journal together: nobody else does meanwhile."""
         journal = self.journal()
         with self.locks.changing():
-            if is_encrypted(self._journal_path) != self.seal.on and self._journal_path.exists():
+            if (read_vault(self.path) is not None) != self.seal.on:
                 raise StoreBusy("the files were encrypted or decrypted meanwhile", "start again")
             yield CommitProtocol(self.user, self.file, journal, self.now, self._step, self._drop_computed)
 
