@@ -37,7 +37,7 @@ class Refused(EdgememError):
     """No quantization passed its checks, so there is nothing to pack."""
 
     code = "export_refused"
-    exit_code = 14
+    exit_code = 16
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def test_weights_that_went_wrong_are_refused_and_force_keeps_them_marked(
     (tmp_path / "model").mkdir()
     with pytest.raises(Refused, match=r"no quantization passed its checks\. Q8_0: logits: the divergence") as caught:
         pack(broken, found, How())
-    assert (caught.value.exit_code, list((tmp_path / "model").iterdir())) == (14, [])
+    assert (caught.value.exit_code, list((tmp_path / "model").iterdir())) == (16, [])
     packed = pack(broken, found, How(), force=True)
     assert packed.manifest["variants"][0]["passed"] is False
     assert "**failed, kept on request**: logits: the divergence" in (packed.folder / "README.md").read_text()
