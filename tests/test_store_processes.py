@@ -51,6 +51,20 @@ def test_changes_of_several_processes_at_the_same_moment_all_arrive(tmp_path: Pa
         assert len(store.revisions()) == 50
 
 
+def test_after_forgetting_another_process_leaves_the_write_ahead_log_of_an_open_store_alone(tmp_path: Path) -> None:
+    with open_store(tmp_path, "ada") as store:
+        store.commit([Operation("add", None, "About", "the marzipan line")], base=store.read(), cause="command")
+        assert store.forget(words="marzipan").bytes_left == 0  # reads the journal's own bytes
+        store.start_chat()
+        log = store.folder / "journal.db-wal"
+        before = log.stat().st_ino
+        assert child(tmp_path, "commits", "other", "1").wait() == 0  # closes its connection, as the last one if we lost
+        assert log.exists()
+        assert log.stat().st_ino == before
+    with open_store(tmp_path, "ada") as store:
+        check(store, [])
+
+
 def test_threads_may_share_a_store(tmp_path: Path) -> None:
     now = datetime(2026, 7, 31, tzinfo=UTC)
     with open_store(tmp_path, "ada") as store:

@@ -82,24 +82,36 @@ def _errors(name: str) -> tuple[type[Exception], ...]:
 def is_encrypted(path: Path) -> bool:
     """Whether the file is a database and not one that SQLite can read."""
     try:
-        head = _head(path)
+        head = raw_bytes(path, len(_SQLITE))
     except OSError:
         return False
     return head not in (b"", _SQLITE)
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a database that this process may have open. The file is opened once and never closed: closing
-    any handle of it drops every POSIX lock of the process on it, and another process would then take the write-ahead
-    log away under an open connection (committed messages were lost so; tests/test_store_kill.py)."""
+def raw_bytes(path: Path, most: int | None = None) -> bytes:
+    """The first `most` bytes, or all, of a database or a file beside it that this process may have open. OSError.
+
+    The handle stays open as long as the file has a name: closing any handle of a file drops every POSIX lock of the
+    process on it, SQLite's too, and another process would then take the write-ahead log away under an open connection
+    (committed messages were lost so; tests/test_store_kill.py).
+    """
     if not hasattr(os, "pread"):  # Windows has no such locks
         with path.open("rb") as file:
-            return file.read(len(_SQLITE))
+            return file.read(-1 if most is None else most)
+    release_removed()
     status = path.stat()
     place = (status.st_dev, status.st_ino)
     if place not in _handles:
         _handles[place] = os.open(path, os.O_RDONLY)
-    return os.pread(_handles[place], len(_SQLITE), 0)
+    handle = _handles[place]
+    return os.pread(handle, os.fstat(handle).st_size if most is None else most, 0)
+
+
+def release_removed() -> None:
+    """Close the handles of files that were removed: they would keep the bytes on the disk, and nobody locks them."""
+    for place, handle in list(_handles.items()):
+        if os.fstat(handle).st_nlink == 0:
+            os.close(_handles.pop(place))
 
 
 def _connector(path: Path, key: bytes) -> Any:

@@ -37,7 +37,7 @@ from edgemem.store.erasing import (
 from edgemem.store.files import make_private_folder, readable, replace_whole
 from edgemem.store.folder import KV_FOLDER, UserFolder
 from edgemem.store.forgetting import WORDS_MIN_CHARACTERS, Erasure
-from edgemem.store.journal import Journal
+from edgemem.store.journal import Journal, raw_bytes, release_removed
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, Forgotten, LineHistory, PendingChange
@@ -180,7 +180,7 @@ class UserStore:
             return "\n".join(self._folder.ask(lambda journal: list(journal.whole_text()), [])).encode()
         if path.name == FILE_NAME and self.seal.on:
             return "\n".join(read_entries(path, self.seal)).encode()
-        data = path.read_bytes()
+        data = raw_bytes(path) if path.name.startswith("journal.db") else path.read_bytes()
         role = f"{KV_FOLDER}/{path.name}" if path.parent == self.kv_folder else path.name
         return self.seal.open(data, role) if data.startswith(MAGIC) else data
 
@@ -696,6 +696,7 @@ class UserStore:
             begin_erasing(self.folder, everything=True)
             removed = remove_all(self.folder, [self._tombstone_key.path])
         self.close()
+        release_removed()
         turns = sum(chat.turns for chat in chats)
         return Forgotten(lines, turns, 0, bytes_left=0, computed=removed, files_searched=removed)
 
