@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from edgemem.machine import cpu_model, usable_threads
 from .apart import Progress, run_apart
 from .dequantize import VERSION as DEQUANTIZE
 from .dequantize import write_checkpoint
-from .preflight import preflight
-from .run import OWN, Export, Quantized, export_gguf, export_onnx, tool_versions
-from .steps import WORK, Steps
+from .request import Request
+from .run import OWN, Export, Quantized, tool_versions
+from .steps import WORK, Steps, write_text
 from .verify.kept import How, Kept
 from .verify.run import verify
 from .verify.speed import measure_speed
@@ -70,25 +70,18 @@ def climb(ladder: Ladder, progress: Progress | None = None) -> list[dict[str, An
 
 
 def _format(ladder: Ladder, format_: str, names: Sequence[str], progress: Progress | None) -> list[dict[str, Any]]:
-    onnx = format_ == "onnx"
+    onnx, how = format_ == "onnx", ladder.how
+    asked = Request(str(ladder.source), ladder.name, tuple(names), ladder.imatrix, how.prompts, how.policy, format_)
+    request = replace(asked, origin=ladder.origin)
     try:
-        plan = preflight(
-            ladder.source,
-            ladder.out,
-            names,
-            name=ladder.name,
-            imatrix=bool(ladder.imatrix),
-            onnx=onnx,
-            origin=ladder.origin,
-        )
+        plan = request.plan(ladder.out)
     except EdgememError as error:
         if not onnx:
             raise
         return [{"format": format_, "quantization": name, "refused": error.message} for name in names]
-    prompts = ladder.how.prompts
-    made = export_onnx(plan, progress) if onnx else export_gguf(plan, ladder.imatrix, progress, prompts)
-    verdicts = verify(made, ladder.how, progress)
-    kept = Kept(ladder.out / WORK / "checks.json", ladder.how)
+    made = request.make(plan, progress)
+    verdicts = verify(made, how, progress)
+    kept = Kept(ladder.out / WORK / "checks.json", how)
     rows = [] if onnx else [_base(made, verdicts, kept)]
     for one, verdict in zip(made.files, verdicts[1:], strict=True):
         rows.append(_row(one, verdict, _speed(made, one, kept, progress)))
@@ -134,9 +127,7 @@ def _write(ladder: Ladder, rows: list[dict[str, Any]]) -> None:
     }
     head |= {"cpu": cpu_model(), "threads": usable_threads(), "policy": ladder.how.policy, "tools": tool_versions()}
     for name, text in ((ROWS, "".join(json.dumps(row) + "\n" for row in (head, *rows))), (TABLE, table(head, rows))):
-        part = ladder.out / f"{name}.part"
-        part.write_text(text, "utf-8")
-        part.replace(ladder.out / name)
+        write_text(ladder.out / name, text)
 
 
 HEAD = (

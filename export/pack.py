@@ -23,6 +23,7 @@ from edgemem.store.files import translated
 from .model_card import model_card
 from .quantizations import sort
 from .run import Export, Quantized, tool_versions
+from .steps import write_text
 from .verify.kept import How
 from .verify.values import Verdict
 
@@ -82,10 +83,10 @@ def pack(
                     _link(path, target)
         if made.adapter:
             _link(made.adapter.path, folder / made.adapter.path.name)
-        _write(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
-        _write(folder / "README.md", model_card(manifest))
+        write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+        write_text(folder / "README.md", model_card(manifest))
         card = edgemem_card(manifest, folder, absolute=False)
-        _write(folder / "card.toml", card)
+        write_text(folder / "card.toml", card)
         made.base.path.unlink(missing_ok=True)
     return Packed(folder, manifest, {} if force else refused, _users_card(manifest, folder, cards))
 
@@ -214,12 +215,6 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
-
-
 def edgemem_card(manifest: dict[str, Any], folder: Path, *, absolute: bool) -> str:
     """The card (docs/formats.md) of the first variant; paths are relative to `folder` or absolute."""
     best = manifest["variants"][0]
@@ -256,5 +251,5 @@ def _users_card(manifest: dict[str, Any], folder: Path, cards: Path | None) -> P
     parse_card(manifest["name"], text, path)
     with translated(path):
         cards.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(path, text)
+        write_text(path, text)
     return path

@@ -38,9 +38,8 @@ def sending(repo: str, *, offline: bool = False) -> Sending:
     """Look at `repo`. Raises InvalidInput (no name, no token, no network wanted), UploadFailed (the hub says no)."""
     if not REPO.fullmatch(repo):
         raise InvalidInput(f"{repo[:80]!r} is no repository", "write it as org/name: --push org/name")
-    variable = hub.offline_by_environment()
-    if offline or variable:
-        raise InvalidInput(f"nothing is sent: {'--offline is given' if offline else f'{variable} is set'}", "unset it")
+    if why := hub.no_network(offline=offline):
+        raise InvalidInput(f"nothing is sent: {why}", "unset it")
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise InvalidInput(f"there is no token to send with: {TOKEN} is not set", f"{TOKEN}=... edgemem export ...")

@@ -12,7 +12,7 @@ from edgemem.store.files import translated
 from .apart import Progress
 from .preflight import Plan, preflight
 from .run import Export, export_gguf, export_onnx
-from .steps import WORK
+from .steps import WORK, write_text
 from .verify.kept import How
 
 FILE = "request.json"
@@ -64,9 +64,7 @@ def keep(request: Request, folder: Path) -> None:
     path = folder / WORK / FILE
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(FILE + ".part")
-        part.write_text(json.dumps(asdict(request), indent=1), "utf-8")
-        part.replace(path)
+        write_text(path, json.dumps(asdict(request), indent=1))
 
 
 def kept(folder: Path, source: Path | None = None) -> Request:

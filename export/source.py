@@ -46,10 +46,8 @@ def open_source(text: str, *, offline: bool = False, download: bool = True, prog
         return Source(folder.absolute(), folder.resolve().name)
     if revision and not NAMED.fullmatch(revision):
         raise InvalidInput(f"{revision[:80]!r} is no revision", "write it as org/repo@COMMIT")
-    variable = hub.offline_by_environment()
-    why = "--offline is given" if offline else f"{variable} is set" if variable else ""
     try:
-        return _from_hub(repo, revision, why, download, progress)
+        return _from_hub(repo, revision, hub.no_network(offline=offline), download, progress)
     except DownloadFailed as failure:
         raise DownloadFailed(f"{repo} could not be fetched: {failure.message}.", failure.hint or AGAIN) from failure
 

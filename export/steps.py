@@ -92,6 +92,13 @@ class Steps:
         part.replace(path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Put `text` in the file's place: the old file or the new one is there, never a part."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, "utf-8")
+    part.replace(path)
+
+
 def files_of(path: Path) -> list[Path]:
     """A file itself, or the files in a folder, in the order of names."""
     return sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("cryptography")
-pytest.importorskip("sqlcipher3")
+pytest.importorskip("cryptography", reason="the extra encryption has no wheel for this system")
+pytest.importorskip("sqlcipher3", reason="the extra encryption has no wheel for this system")
 
 from edgemem.__main__ import run
 from edgemem.assistant import Assistant, open_assistant

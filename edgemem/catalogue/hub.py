@@ -52,6 +52,12 @@ def offline_by_environment() -> str:
     return ""
 
 
+def no_network(*, offline: bool) -> str:
+    """Why the network is not to be used, or ""."""
+    variable = offline_by_environment()
+    return "--offline is given" if offline else f"{variable} is set" if variable else ""
+
+
 def look_up(repo: str, file: str, revision: str = "main") -> HubFile:
     """What the hub has as `file` of `repo`; `revision` becomes a commit. Raises DownloadFailed."""
 

@@ -76,12 +76,11 @@ def resolve(
     with `download`, and never with `offline` or HF_HUB_OFFLINE. Raises InvalidInput, ModelMissing, ModelDamaged,
     ModelUnsupported, DownloadFailed.
     """
-    variable = hub.offline_by_environment()
     options = _Options(
         Digests(cache, persist),
         config,
         hub_cache(),
-        "--offline is given" if offline else f"{variable} is set" if variable else "",
+        hub.no_network(offline=offline),
         download,
         progress,
     )

@@ -73,13 +73,7 @@ def doctor(
         *_folders(run),
         *_settings(run),
     ]
-    works = all(finding.state != "problem" for finding in findings)
-    if run.output.json:
-        run.output.data({"works": works, "findings": [asdict(finding) for finding in findings]})
-    else:
-        _show(run, findings, "a chat would work" if works else "a chat would not work yet: see the lines marked ✗")
-    if not works:
-        raise typer.Exit(1)
+    _tell(run, "works", findings, "a chat would work", "a chat would not work yet: see the lines marked ✗")
 
 
 def _prove(run: Run) -> None:
@@ -100,17 +94,22 @@ def _prove(run: Run) -> None:
             "file modes", "only for the owner" if not modes else f"others may read {', '.join(modes)}", _good(not modes)
         ),
     ]
-    works = all(finding.state != "problem" for finding in findings)
-    if run.output.json:
-        run.output.data({"proved": works, "findings": [asdict(finding) for finding in findings]})
-    else:
-        _show(run, findings, "no network was used" if works else "this proves nothing: see the lines marked ✗")
-    if not works:
-        raise typer.Exit(1)
+    _tell(run, "proved", findings, "no network was used", "this proves nothing: see the lines marked ✗")
 
 
 def _good(good: bool) -> State:
     return "ok" if good else "problem"
+
+
+def _tell(run: Run, key: str, findings: list[Finding], good: str, bad: str) -> None:
+    """The findings, and `key` in JSON or the words for it: whether none is a problem. Exit code 1 if one is."""
+    fine = all(finding.state != "problem" for finding in findings)
+    if run.output.json:
+        run.output.data({key: fine, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(run, findings, good if fine else bad)
+    if not fine:
+        raise typer.Exit(1)
 
 
 def _show(run: Run, findings: list[Finding], last: str) -> None:

@@ -18,7 +18,7 @@ from edgemem.memory.sentences import MAX_CHARS, Sentence
 from edgemem.memory.words import content_words
 from edgemem.policies.base import UpdateTask
 from edgemem.policies.examples import margins, opened
-from edgemem.policies.outdated import likeliest
+from edgemem.policies.outdated import Likely, likeliest
 from edgemem.values import Line, Stats
 
 CHANGED_LOG_ODDS = -0.2
@@ -68,8 +68,10 @@ def changes(
         return [], Stats()
     near, stats = _near_ones(task, lines, sentences, least)
     done = {id(one.sentence) for one in near}
-    news = {id(one) for one in kept if len(lines) >= COMPANY} | {id(one) for one in sentences if _speaks_of_change(one)}
-    open_ones = [one for one in sentences if _tells(one) and id(one) in news and id(one) not in done]
+    told = {id(one) for one in kept} if len(lines) >= COMPANY else set()
+    open_ones = [
+        one for one in sentences if _tells(one) and (_speaks_of_change(one) or id(one) in told) and id(one) not in done
+    ]
     far, cost = ([], Stats()) if gain is None else _far_ones(task, lines, open_ones, gain)
     best: dict[int, Change] = {}
     for change in (*near, *far):  # where words in common told, that stands
@@ -103,18 +105,19 @@ def _far_ones(
     ordered = sorted(lines, key=lambda line: (-nearest[line.id], -line.id))
     sentences = sorted(sentences, key=_speaks_of_change)  # the last ones are looked at where they are too many
     likely, stats = likeliest(task, ordered, [_in_context(one) for one in sentences])
-    company = len(lines) >= COMPANY
-    gain += 0.0 if company else MORE_WITHOUT_COMPANY
     found = [
         Change(one.line, sentence, one.gain, only_replaces=not sentence.forgets)
         for one, sentence in zip(likely, sentences, strict=True)
-        if one is not None and one.gain > gain and (one.lead > _least_lead(sentence) or not company)
+        if one is not None and _stands_out(one, sentence, gain, among=len(lines))
     ]
     return found, stats
 
 
-def _least_lead(sentence: Sentence) -> float:
-    return LEAD if _speaks_of_change(sentence) else LEAD_WITHOUT_WORDS
+def _stands_out(likely: Likely, sentence: Sentence, gain: float, *, among: int) -> bool:
+    """Whether the line gains enough by the sentence and, `among` so many lines, leads the others by enough."""
+    if among < COMPANY:
+        return likely.gain > gain + MORE_WITHOUT_COMPANY
+    return likely.gain > gain and likely.lead > (LEAD if _speaks_of_change(sentence) else LEAD_WITHOUT_WORDS)
 
 
 def _speaks_of_change(sentence: Sentence) -> bool:

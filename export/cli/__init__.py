@@ -89,10 +89,7 @@ def gguf(
     policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
     asked = Request(str(found.folder), name, parse(quant), file, texts, policy)
     request = replace(asked, lora=adapter, keep_adapter=keep_adapter, origin=found.origin)
-    sending = _sending(run, push)
-    made = _export(run, request, folder, dry_run=dry_run, check=check or bool(push), force=force)
-    if made and sending:
-        _push(run, made, sending, yes)
+    _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run, check=check, force=force)
 
 
 @app.command("onnx")
@@ -124,6 +121,21 @@ def onnx(
     texts = str(prompts.absolute()) if prompts else ""
     policy = str(run.flags.get("policy") or "edits")
     request = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", origin=found.origin)
+    _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run, check=check, force=force)
+
+
+def _export_and_send(
+    run: Run,
+    request: Request,
+    folder: Path,
+    *,
+    push: str,
+    yes: bool,
+    dry_run: bool,
+    check: bool = True,
+    force: bool = False,
+) -> None:
+    """What is sent is always checked."""
     sending = _sending(run, push)
     made = _export(run, request, folder, dry_run=dry_run, check=check or bool(push), force=force)
     if made and sending:
@@ -176,10 +188,7 @@ def recipe(
     request = replace(asked, policy=str(policy or wanted.card.policy), origin=found.origin)
     folder = out or Path(f"{wanted.card.name}-export")
     wanted.check(request.plan(folder))
-    sending = _sending(run, push)
-    made = _export(run, request, folder, dry_run=dry_run, check=True, force=False)
-    if made and sending:
-        _push(run, made, sending, yes)
+    _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run)
 
 
 @app.command("ladder")

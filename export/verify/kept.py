@@ -11,6 +11,8 @@ from typing import Any
 
 from edgemem.prompting.prompts import load_prompts
 
+from ..steps import write_text
+
 VERSION = 1
 """Raise it whenever a check measures something else."""
 
@@ -47,6 +49,4 @@ class Kept:
 
     def put(self, kind: str, digest: str, value: Any) -> None:
         content = {**self._read(), self._key(kind, digest): value}
-        part = self._path.with_name(self._path.name + ".part")
-        part.write_text(json.dumps(content), "utf-8")
-        part.replace(self._path)
+        write_text(self._path, json.dumps(content))

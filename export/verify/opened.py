@@ -10,6 +10,7 @@ from edgemem.engines import DEFAULT_CONTEXT_TOKENS
 from edgemem.engines.llama import LlamaEngine
 from edgemem.engines.llama_binding import Binding, LoadOptions
 from edgemem.machine import usable_threads
+from edgemem.opening import FLOAT_FILE_TYPES
 
 if TYPE_CHECKING:
     from edgemem.engines.onnx_engine import OnnxEngine
@@ -20,7 +21,7 @@ def open_file(
 ) -> LlamaEngine:
     """The engine that a chat uses, with the adapter beside the weights; `exact` keeps its cache in 32 bits."""
     header = check_gguf(path)
-    quantized = header.file_type not in ("F32", "F16", "BF16")
+    quantized = header.file_type not in FLOAT_FILE_TYPES
     wanted = min(context_tokens or DEFAULT_CONTEXT_TOKENS, header.context_tokens or DEFAULT_CONTEXT_TOKENS)
     kv_type = "f32" if exact else "f16"
     options = LoadOptions(wanted, usable_threads(), "cpu", None, quantized, kv_type=kv_type, adapter=adapter)
