@@ -137,7 +137,16 @@ FOUND = {
         ),
         *("Explicame esto", "S'il te plaît, résume ça", "Peux-tu relire"),
     ],
-    "NEED": ["I need a name for it", "Ich brauche einen Titel", "Necesito una receta", "Il me faut un plan"],
+    "NEED": [
+        *("I need a name for it", "Ich brauche einen Titel", "Necesito una receta", "Il me faut un plan"),
+        *(
+            "Two jokes about owls",
+            "Now a short speech",
+            "Noch ein lustiger Satz",
+            "Otras dos recetas",
+            "Encore une phrase",
+        ),
+    ],
     "QUESTION": [
         *(
             "what is a fjord",
@@ -253,6 +262,7 @@ NOT_FOUND = {
         *("When I was six we moved", "However", "What a day", "Wie gesagt", "Wo ich wohne, ist es laut", "Que me mudo"),
         *("Como pan", "Quand j'étais petit", "Où j'habite, il pleut", "Quel dommage"),
     ],
+    "NEED": ["My list is long", "Two sisters have a plan", "Ein Garten am Haus", "Un piso pequeño", "Une amie"],
     "IMAGINED": ["if it rains", "wenn ich koche", "si llueve", "s'il pleut"],
     "PLAIN": ["the van is here", "in den Jahren", "hace años de eso", "dans", "the plan"],
     "STYLE": [

@@ -64,9 +64,10 @@ _CALENDAR = re.compile(
 )
 _SINCE = re.compile(r"(?<!\w)(?:since|seit|desde|depuis)(?!\w)", re.IGNORECASE)
 _PAST = re.compile(
-    r"(?<!\w)(?:was|were|had|went|got|did|came|met|\w{2,}ed|ago"
+    r"(?<!\w)(?:was|were|had|went|got|did|came|met|left|became|began|bought|sold|took|gave|lost|won|made|broke|flew"
+    r"|grew|saw|said|told|wrote|found|\w{2,}ed|ago"
     r"|war\w*|wurde\w*|hatte\w*|ge\w{2,}t|ist ge\w+|kam|ging"
-    r"|fui|fue|era|estuve|hemos|h[ae] \w+[aiíd]o|\w+[éó]"
+    r"|fui|fue|era|estuve|hemos|h[ae] \w+[aiíd]o|(?!(?:bébé|café|clé|côté|lycé|marché|santé|thé|été)(?!\w))\w+[éó]"
     r"|étai\w+|ai \w+[éiu]s?|suis \w+[éiu]e?s?|avai\w+)(?!\w)",
     re.IGNORECASE,
 )

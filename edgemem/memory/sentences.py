@@ -122,7 +122,7 @@ def _behind_the_task(text: str) -> str:
         return ""
     for found in islice(_CLAUSE.finditer(text), CLAUSES):
         task, told = text[: found.start()], text[found.end() :]
-        asked = any(_has(task, pattern) for pattern in (wording.ORDER, wording.NEED, wording.QUESTION))
+        asked = any(_has(task, pattern) for pattern in (wording.ORDER, wording.NEED, wording.PLEASE, wording.QUESTION))
         other = any(_has(told, pattern) for pattern in (wording.ORDER, wording.QUESTION, wording.KIN))
         plainly = not (other or told.endswith("?"))
         if asked and plainly and len(told.split()) >= TOLD_WORDS and _has(told, wording.MINE, but=wording.FOR_ME):

@@ -57,8 +57,10 @@ def _sentences(text: str) -> list[str]:
 
 
 def _goes_on(before: str, after: str) -> bool:
-    """Whether the full stop between two parts ends no sentence: `Mr. Okafor`, `ca. zwei Stunden`, `3. mai`."""
+    """Whether the full stop between two parts ends no sentence: `Mr. Okafor`, `3. mai`, `for the... no, for Ana`."""
     tail = before[-_TAIL:]
+    if tail.endswith(("...", "…")):
+        return after[0].islower()
     if not tail.endswith("."):
         return False
     if wording.TITLE.search(tail):

@@ -86,7 +86,19 @@ def _any(phrases: str) -> re.Pattern[str]:
 
 def _first(key: str) -> re.Pattern[str]:
     """At the start of a sentence, after words such as `and` or `please`."""
-    return _compiled(rf"^[\W_]*+(?:(?:{_phrases('opener')})[ ,]++)*+(?:{_phrases(key)})(?!\w)")
+    return _starting(_phrases(key))
+
+
+def _starting(phrases: str) -> re.Pattern[str]:
+    return _compiled(rf"^[\W_]*+(?:(?:{_phrases('opener')})[ ,]++)*+(?:{phrases})(?!\w)")
+
+
+def _needed() -> re.Pattern[str]:
+    """`I need some ideas`, and a task without a verb: so many, at most two words, a product, all of one language."""
+    one_each = (
+        rf"(?:{_phrases('amount', one)})\s(?:[\w-]+\s){{0,2}}(?:{_phrases('product', one)})" for one in LANGUAGES
+    )
+    return _starting("|".join([_phrases("need"), *one_each]))
 
 
 def _kin() -> re.Pattern[str]:
@@ -107,8 +119,8 @@ def _lead_in() -> re.Pattern[str]:
 _MAKERS: dict[str, Any] = {
     "KIN": _kin,
     "ORDER": lambda: _first("order"),
-    "NEED": lambda: _first("need"),
-    "PLEASE": lambda: _compiled(rf"(?<!\w)(?:{_phrases('please')})[\W_]*+$"),
+    "NEED": lambda: _needed(),
+    "PLEASE": lambda: _compiled(rf"(?<=\w )(?:{_phrases('please')})(?:,|[\W_]*+$)"),
     "QUESTION": lambda: _first("question"),
     "ROLE_PLAY": lambda: _compiled(rf"^\W*+(?:{_phrases('role_play')})(?!\w)"),
     "PRONOUN": lambda: _compiled(rf"(?:{_phrases('pronoun')})(?:['’](?:s|re|ve|d|ll))?(?!\w)"),
