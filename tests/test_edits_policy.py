@@ -240,6 +240,18 @@ def test_what_only_goes_on_with_what_was_said_stands_behind_it(said: str, lines:
 # Which sentences are kept ----------------------------------------------------------------------------------------
 
 
+TOLD = [f"I like the {number}th hill behind our old house with the apple trees." for number in range(60)]
+
+
+@pytest.mark.parametrize(("held", "least", "most"), [(0, 55, 60), (2000, 25, 35)])
+def test_a_chat_may_write_what_is_free_of_the_budget_or_a_quarter_of_it(held: int, least: int, most: int) -> None:
+    full = known(*(["A long line about hills and apples"] * (held // 8)))
+    said = turns(*TOLD[:-1], "Remember that I own a green kayak.")
+    lines = texts(proposed(ScriptedEngine([], scores=scores(keep=FAR)), said, full, thresholds={"notes": 0.0}))
+    assert least <= len(lines) <= most
+    assert "I own a green kayak" in lines
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -5,6 +5,7 @@ Sentence by sentence, because small models lose facts and start to loop when the
 1. the user's messages become sentences (pure: `memory.sentences`), which carry what their wording tells;
 2. keep? One look at the first token the model would answer with (a note, or NONE), no text: log-odds, added to those
    of the wording. All sentences are one batch.
+   Of a chat at most what is free of the budget, or a quarter of it.
 3. note: the sentence as it was said. Where a model card asks for it (threshold `notes` above 0), the model writes a
    short note of each, as one batch of branches; one that brings in a word, drops half of the sentence or turns it
    round is replaced by the sentence. Small models gain nothing by it (docs/log.md, 2026-11-25).
@@ -21,6 +22,7 @@ from edgemem.engines.base import Branch, Session
 from edgemem.memory.check import MAX_FACT_CHARS
 from edgemem.memory.dates import last_day_in, with_absolute_dates
 from edgemem.memory.edits import parse_notes
+from edgemem.memory.lines import prompt_view
 from edgemem.memory.pattern import NotesConstraint
 from edgemem.memory.sentences import Sentence, sentences_of, tells_whose, with_subject
 from edgemem.memory.words import all_stems, content_words, names_in, negated
@@ -42,6 +44,9 @@ WITHOUT_WORDING = -0.6
 """Log-odds of a sentence that is not looked at: a third of them are worth keeping."""
 
 MOST_PER_MESSAGE = 5  # a long message is a story: its clearest sentences are enough
+ROOM_SHARE = 0.25
+"""Of a full memory that one update may write anew: else two long chats (900 tokens worth keeping each, MemoryCtrl)
+push out all that was there."""
 NOTE_TOKENS = 72
 KEPT_SHARE = 0.5  # of a sentence's content words: a note with fewer has lost something
 
@@ -101,7 +106,7 @@ class EditsPolicy:
         keep = self._thresholds.get("keep", KEEP_LOG_ODDS)
         odds = {id(one): prior + trust * look for (one, prior), look in zip(open_ones, margin, strict=True)}
         kept = [one for one, _ in open_ones if odds[id(one)] > keep]
-        return _best_of_each_message(kept, odds), stats
+        return _within_room(task, _best_of_each_message(kept, odds), odds), stats
 
 
 def _best_of_each_message(kept: Sequence[Sentence], odds: Mapping[int, float]) -> list[Sentence]:
@@ -110,6 +115,20 @@ def _best_of_each_message(kept: Sequence[Sentence], odds: Mapping[int, float]) -
         of_turn = sorted((one for one in kept if one.turn.id == turn_id), key=lambda one: -odds[id(one)])
         best |= {id(one) for one in of_turn[:MOST_PER_MESSAGE]}
     return [one for one in kept if id(one) in best]
+
+
+def _within_room(task: UpdateTask, kept: Sequence[Sentence], odds: Mapping[int, float]) -> list[Sentence]:
+    """What the user asked to remember and the likeliest sentences, as far as they fit what is free of the budget, or a
+    share of it where less is free."""
+    held = task.engine.count(prompt_view(task.memory.lines))
+    room = max(task.budget_tokens - held, int(ROOM_SHARE * task.budget_tokens))
+    fits: set[int] = set()
+    for one in sorted(kept, key=lambda one: (not one.keep, -odds[id(one)])):
+        room -= task.engine.count(f"- {one.text}\n")
+        if room < 0:
+            break
+        fits.add(id(one))
+    return [one for one in kept if id(one) in fits]
 
 
 def _shown(sentence: Sentence) -> str:
