@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_support import answers_file, call
 from notes_support import NOTES
 
 from edgemem.bench.speed.chats import forty_chats
@@ -117,9 +118,49 @@ def test_what_must_not_be_exceeded_says_so() -> None:
 
 
 @pytest.mark.parametrize("row", ["4", "5", "9", "10"])
-def test_a_row_of_a_real_model_says_so_to_a_scripted_one(tmp_path: Path, row: str) -> None:
-    with pytest.raises(InvalidInput, match="needs a GGUF model"):
-        list(measure(setup(), [row], tmp_path / "speed.jsonl", repeats=2))
+def test_a_row_of_a_real_model_is_left_out_for_a_scripted_one_and_the_others_go_on(tmp_path: Path, row: str) -> None:
+    file = tmp_path / "speed.jsonl"
+    taken = list(measure(setup(), [row, "6"], file, repeats=2))
+    left_out = {one["row"]: one["left_out"] for one in taken if "left_out" in one}
+    assert {name.split()[0] for name in left_out} == {row}
+    assert all("needs a GGUF model" in why for why in left_out.values())
+    stored = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [one["row"] for one in stored] == ["6"] * 4
+    report = build(stored, [row, "6"], left_out)
+    assert [line["row"] for line in report["lines"]] == ["6"]
+    assert f"Row {row}" in markdown(report)
+
+
+def test_nothing_measured_is_an_error_that_says_why(tmp_path: Path) -> None:
+    model, samples = answers_file(tmp_path, "NONE"), str(tmp_path / "speed.jsonl")
+    said = call("bench", "speed", "--model", model, "--rows", "9", "--samples", samples, code=2)
+    assert "row 9: " in said.err
+    assert "needs a GGUF model" in said.err
+
+
+SPEEDS = [
+    *(sample("5 read", arm, 1, 0.01) for arm in "ab"),
+    *(sample("5 200", arm, 1, 0.05) for arm in "ab"),
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "a", "b", "formula"),
+    [
+        ("1", {"prefilled": 2000, "written": 1000}, {"prefilled": 1000, "written": 0}, 7.0),
+        ("2 copy", {"tokens": 100}, {"tokens": 100, "accepted": 80, "drafted": 100}, 2.5),
+        ("6", {}, {}, 1.0),
+        ("10", {"behind": 100}, {}, 2.0),
+    ],
+)
+def test_counts_and_the_speeds_of_row_5_predict_a_ratio(
+    row: str, a: dict[str, int], b: dict[str, int], formula: float
+) -> None:
+    samples = [sample(row, "a", 1, 3.0, **a), sample(row, "b", 1, 1.0, **b)]
+    (line,) = build([*SPEEDS, *samples], [row.split()[0]])["lines"]
+    assert line["formula"] == pytest.approx(formula)
+    (alone,) = build(samples, [row.split()[0]])["lines"]
+    assert alone["formula"] == (1.0 if row == "6" else 0.0)
 
 
 def test_a_reference_that_is_there_is_not_built_again(tmp_path: Path) -> None:

@@ -29,16 +29,25 @@ def speed(
     out: Annotated[Path | None, typer.Option("--out", help="Write the Markdown here as well.")] = None,
 ) -> None:
     """Measure how fast updates and first tokens are, as ratios side by side. Stop it at any time: it goes on."""
+    from edgemem.errors import InvalidInput
+
     from ..jsonl import read_objects
     from ..speed.report import build, markdown
     from ..speed.run import chosen_rows, measure
 
     chosen = chosen_rows(rows)
+    left_out: dict[str, str] = {}
     with setup_of(run, (), {}, "", tune=True) as plain:
         for one in measure(_with_model(run, plain), chosen, samples, repeats):
+            if "left_out" in one:
+                left_out[one["row"]] = one["left_out"]
+                run.output.note(f"row {one['row']} left out: {one['left_out']}")
+                continue
             value = f" {one['value']:.3g}" if "value" in one else ""
             run.output.note(f"row {one['row']} {one['arm']} {one['repeat']}{value}")
-    found = build(read_objects(samples) if samples.exists() else [], chosen)
+    found = build(read_objects(samples) if samples.exists() else [], chosen, left_out)
+    if left_out and not found["lines"]:
+        raise InvalidInput("nothing was measured", "; ".join(f"row {row}: {why}" for row, why in left_out.items()))
     text = markdown(found)
     if out:
         write_text(out, text)

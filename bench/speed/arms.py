@@ -53,7 +53,9 @@ def updates(setup: Setup) -> Iterator[Arms]:
             row, _ = run_case(chosen, writer(chosen), case, Path(home))
         asked = [fact for fact in row["gold"] if not fact["known"]]
         found = sum(fact["found"] for fact in asked)
-        return {"value": row["seconds"], "facts": len(asked), "facts_found": found, "lines": len(row["added"])}
+        told = {"facts": len(asked), "facts_found": found, "lines": len(row["added"])}
+        read = {"prefilled": row["prompt_tokens"] - row["cached_tokens"], "written": row["output_tokens"]}
+        return {"value": row["seconds"], **told, **read}
 
     yield {"a": lambda: update("naive"), "b": lambda: update(setup.policy)}
 

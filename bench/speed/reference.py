@@ -17,7 +17,7 @@ from edgemem.errors import EngineFailed
 from edgemem.kept_memory import stable_ids
 from edgemem.memory.lines import prompt_view
 from edgemem.store import open_store
-from edgemem.values import Operation
+from edgemem.values import Message, Operation
 
 from ..writing.run import Setup, writer
 from .arms import QUESTION, Arms, Taken, cost_case
@@ -86,12 +86,16 @@ def starting(plain: Setup) -> Iterator[Arms]:
     reference = _reference(setup)
     with TemporaryDirectory(prefix="edgemem-bench-") as folder:
         home = Path(folder)
-        _prepare_home(setup, home)
-        yield {"a": lambda: _first_letter(setup, home), "b": lambda: {"value": reference.load_and_one_token_s()}}
+        behind = _prepare_home(setup, home)
+        yield {
+            "a": lambda: {"value": _first_letter(setup, home), "behind": behind},
+            "b": lambda: {"value": reference.load_and_one_token_s()},
+        }
 
 
-def _prepare_home(setup: SpeedSetup, home: Path) -> None:
-    """A user with a memory of 1,500 tokens that is computed and kept, and what the self-test chose."""
+def _prepare_home(setup: SpeedSetup, home: Path) -> int:
+    """A user with a memory of 1,500 tokens that is computed and kept, and what the self-test chose. Gives the number
+    of tokens of the question's prompt that stand behind what is kept."""
     if setup.tunings is not None and setup.tunings.exists():
         shutil.copytree(setup.tunings, home / "cache" / "tuning")
     checked = setup.tools.parent / "verified.json" if setup.tools else None
@@ -104,14 +108,17 @@ def _prepare_home(setup: SpeedSetup, home: Path) -> None:
         policy = writer(Setup(setup.engine, setup.prompts))
         assistant = Assistant(USER, setup.engine, store, policy, setup.prompts, keeps_computed=True, review="off")
         # All of it, however long it takes: closing would stop after some seconds.
-        view = prompt_view(store.read().lines)
+        view, now = prompt_view(store.read().lines), assistant.now()
+        kept = stable_ids(setup.engine, setup.prompts, view, now)
         session = setup.engine.open()
-        session.feed(stable_ids(setup.engine, setup.prompts, view, assistant.now()))
+        session.feed(kept)
         session.save(assistant.kept.path)
         session.close()
+    asked = setup.engine.render([setup.prompts.chat_system(view, now), Message("user", QUESTION)])
+    return len(asked) - len(kept)
 
 
-def _first_letter(setup: SpeedSetup, home: Path) -> Taken:
+def _first_letter(setup: SpeedSetup, home: Path) -> float:
     info = setup.engine.info
     command = [sys.executable, "-m", "edgemem", "ask", "--temp", QUESTION, "--user", USER, "--data-dir", str(home)]
     command += ["--model", str(setup.gguf), "--context", str(info.context_tokens), "-q"]
@@ -129,4 +136,4 @@ def _first_letter(setup: SpeedSetup, home: Path) -> Taken:
         problem = child.stderr.read().decode("utf-8", "replace")
     if not first:
         raise EngineFailed(f"edgemem ask said nothing: {problem.strip()[-300:]}")
-    return {"value": seconds}
+    return seconds

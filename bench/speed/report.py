@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from .formula import Rates, predicted
 from .pairs import PAIRS, Pair
 
 RESAMPLES = 2000
@@ -21,17 +22,21 @@ Sample = Mapping[str, Any]
 Line = dict[str, Any]
 
 
-def build(samples: Sequence[Sample], rows: Sequence[str]) -> dict[str, Any]:
-    """The machine, and a line for each ratio whose samples are there. Only samples of the last one's machine count."""
+def build(samples: Sequence[Sample], rows: Sequence[str], left_out: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The machine, and a line for each ratio whose samples are there. Only samples of the last one's machine count.
+    `left_out` says of rows that could not be measured why."""
+    missing = dict(left_out or {})
     if not samples:
-        return {"machine": {}, "lines": []}
+        return {"machine": {}, "lines": [], "left_out": missing}
     last = samples[-1]
     same = [one for one in samples if all(one.get(name) == last.get(name) for name in (*MACHINE, "code_digest"))]
-    lines = [line for pair in PAIRS if pair.row in rows for line in _pair(pair, same)]
+    rates = _rates(same)
+    lines = [line for pair in PAIRS if pair.row in rows for line in _pair(pair, same, rates)]
     for sample in same:
         if sample["row"] == "chats":
             lines += [line for line in _chats(sample["chats"]) if line["row"][0] in rows]
-    return {"machine": {name: last.get(name) for name in (*MACHINE, "system_info", "python")}, "lines": lines}
+    machine = {name: last.get(name) for name in (*MACHINE, "system_info", "python")}
+    return {"machine": machine, "lines": lines, "left_out": missing}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -50,7 +55,8 @@ def markdown(report: Mapping[str, Any]) -> str:
             f"| {line['row']} | {line['title']} | {line['ratio']:.2f}{interval} | {formula} | {line['must']:.3g} "
             f"| {a} | {b} | {line['n']} | {counts} |"
         )
-    return "\n".join(["# Speed", "", *head, "", *rows, ""])
+    missing = [f"Row {name} was not measured: {why}" for name, why in report["left_out"].items()]
+    return "\n".join(["# Speed", "", *head, "", *rows, "", *(missing and [*missing, ""])])
 
 
 def interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
@@ -60,23 +66,38 @@ def interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     return ratios[int(0.025 * RESAMPLES)], ratios[int(0.975 * RESAMPLES) - 1]
 
 
-def _pair(pair: Pair, samples: Sequence[Sample]) -> Iterator[Line]:
+def _warm(samples: Sequence[Sample], name: str) -> dict[str, list[Sample]]:
+    """The samples of both sides of a row, without the first ones."""
+    return {
+        arm: [one for one in samples if (one["row"], one["arm"]) == (name, arm) and one["repeat"] > 0] for arm in "ab"
+    }
+
+
+def _rates(samples: Sequence[Sample]) -> Rates | None:
+    """Our speeds as row 5 measured them; None where it was not."""
+    read, write = (_warm(samples, name)["b"] for name in ("5 read", "5 200"))
+    if not read or not write:
+        return None
+    return Rates(median(one["value"] for one in read), median(one["value"] for one in write))
+
+
+def _medians(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, float]:
+    return {key: median(one[key] for one in samples) for key in names if all(key in one for one in samples)}
+
+
+def _pair(pair: Pair, samples: Sequence[Sample], rates: Rates | None) -> Iterator[Line]:
     name = pair.name
-    arms = {arm: [one for one in samples if (one["row"], one["arm"]) == (name, arm)] for arm in ("a", "b")}
-    warm = {arm: [one for one in taken if one["repeat"] > 0] for arm, taken in arms.items()}
+    warm = _warm(samples, name)
     if not warm["a"] or not warm["b"]:
         return
-    counted = ("tokens", "drafted", "accepted", "prefilled", "facts", "facts_found", "lines")
-    counts = {
-        f"{arm.upper()} {key}": median(one[key] for one in taken)
-        for key in counted
-        for arm, taken in warm.items()
-        if all(key in one for one in taken)
-    }
+    counted = ("tokens", "drafted", "accepted", "prefilled", "written", "behind", "facts", "facts_found", "lines")
+    told = {arm: _medians(taken, counted) for arm, taken in warm.items()}
+    counts: Line = {f"{arm.upper()} {key}": told[arm][key] for key in counted for arm in "ab" if key in told[arm]}
     if name == "3":  # what is read decides, as long as the memory is short
         counts["tokens read A / B"] = round(counts["A prefilled"] / max(1, counts["B prefilled"]), 1)
     a, b = ([float(one["value"]) for one in warm[arm]] for arm in ("a", "b"))
-    formula = next((float(one["formula"]) for one in warm["a"] if "formula" in one), 0.0)
+    known = next((float(one["formula"]) for one in warm["a"] if "formula" in one), 0.0)
+    formula = known or predicted(name, told["a"], {**told["b"], "value": median(b)}, rates)
     must = pair.must * formula if pair.of_formula else pair.must
     title = f"{pair.title} (at most)" if pair.at_most else pair.title
     yield {**_line(name, title, must, a, b, counts), "formula": formula}

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from edgemem.errors import InvalidInput
+from edgemem.errors import EdgememError, InvalidInput
 from edgemem.machine import cpu_model, memory_bytes
 
 from ..jsonl import append_object, read_objects
@@ -55,7 +56,11 @@ def machine_of(setup: Setup) -> Sample:
 
 
 def measure(setup: Setup, rows: Sequence[str], file: Path, repeats: int = REPEATS) -> Iterator[Sample]:
-    """The samples that `file` does not have yet, each when it is on disk."""
+    """The samples that `file` does not have yet, each when it is on disk.
+
+    A row that cannot be prepared (no compiler for its reference, a scripted model) is left out: for it comes
+    {"row", "left_out": why}, which is not kept.
+    """
     head = machine_of(setup)
     there = {_identity(one) for one in (read_objects(file) if file.exists() else [])}
     for pair in PAIRS:
@@ -76,7 +81,12 @@ def measure(setup: Setup, rows: Sequence[str], file: Path, repeats: int = REPEAT
 def _pair(setup: Setup, pair: Pair, todo: Sequence[tuple[int, str]], head: Sample, file: Path) -> Iterator[Sample]:
     if not todo:
         return
-    with pair.prepare(setup) as arms:
+    with ExitStack() as stack:
+        try:
+            arms = stack.enter_context(pair.prepare(setup))
+        except EdgememError as error:
+            yield {"row": pair.name, "left_out": f"{error.message}; {error.hint}".removesuffix("; ")}
+            return
         for repeat, arm in todo if arms else ():  # a row may be none for this model
             taken = arms[arm]()
             yield _kept(file, {**head, "row": pair.name, "arm": arm, "repeat": repeat, **taken})
