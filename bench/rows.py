@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from .peers.mem0.client import Mem0Setup
 
 PROTOCOL = 2
+"""Raise it when arms, question texts or scores change, so that rows are not mixed."""
 EXPENSIVE = ("full_history",)
 EXPENSIVE_ORDERS = 2
 """Arms whose letters are compared in two orders of the options only: a long history makes each look dear."""
-"""Raise it when arms, question texts or scores change, so that rows are not mixed."""
 
 KEY = (
     *("kind", "task", "task_version", "case", "content", "arm", "model_digest", "prompt_digest"),

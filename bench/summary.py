@@ -1,7 +1,8 @@
 """What rows of `bench run` say, as values: scores, differences to the memory arm, costs, break-even. Pure.
 
 A group is one task on one set of data with one model and context on one machine. Rows whose memories were written by
-different code are different arms of it, never averaged.
+different code are different arms of it, never averaged. A question that an arm was asked with several numbers of orders
+(`--rotations`) counts once, with the most.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .asking import LETTERS
 from .drift import drift
 from .intervals import Mean, difference, mean, unit
 from .retention import kept_at_end, losses
+from .rows import KEY
 
 Row = Mapping[str, Any]
 GROUP = ("task", "task_version", "miniature", "model", "model_digest", "context_tokens", "device", "threads")
@@ -90,12 +92,13 @@ def groups(rows: Iterable[Row]) -> list[Group]:
 
 def _group(rows: Sequence[Row]) -> Group:
     ordered = sorted(rows, key=lambda row: (row["kind"], row["case"], row["arm"], row["code_digest"]))
-    asked = [row for row in ordered if row["kind"] == "question"]
+    asked = _most_orders([row for row in ordered if row["kind"] == "question"])
     persons = {row["case"]: row["persona"] for row in asked}
     by_arm = _by_arm(asked)
     memory = next((members for name, members in by_arm.items() if name.startswith("memory")), [])
     arms = [_arm(name, members, memory, persons) for name, members in by_arm.items()]
-    learning = [_learning(name, members) for name, members in _by_arm([r for r in ordered if r not in asked]).items()]
+    learnt = [row for row in ordered if row["kind"] != "question"]
+    learning = [_learning(name, members) for name, members in _by_arm(learnt).items()]
     return Group(
         run={part: ordered[0].get(part) for part in GROUP},
         machine=dict(ordered[0].get("machine") or {}),
@@ -109,6 +112,16 @@ def _group(rows: Sequence[Row]) -> Group:
         drift=drift(asked),
         energy_source=", ".join(sorted({row["energy_source"] for row in ordered if row.get("energy_source")})),
     )
+
+
+def _most_orders(asked: Sequence[Row]) -> list[Row]:
+    """Of rows that differ only in how many orders letters were compared in, the one with the most."""
+    best: dict[tuple[str, ...], Row] = {}
+    for row in asked:
+        key = tuple(str(row.get(part)) for part in KEY if part != "rotations")
+        if key not in best or (row.get("rotations") or 0) > (best[key].get("rotations") or 0):
+            best[key] = row
+    return list(best.values())
 
 
 def _by_arm(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -112,6 +112,12 @@ def test_the_order_of_rows_changes_nothing() -> None:
     assert as_html(rows()[::-1]) == as_html(rows())
 
 
+def test_a_question_asked_with_several_numbers_of_orders_counts_once_with_the_most() -> None:
+    more = [{**row, "rotations": 4} for row in rows() if row["kind"] == "question"]
+    fewer = [{**row, "rotations": 1, "forced": False} for row in more]
+    assert as_markdown([*fewer, *more, *fewer]) == as_markdown(more)
+
+
 def test_differences_are_of_the_same_questions() -> None:
     found = difference({"a": 1.0, "b": 0.0}, {"b": 1.0, "c": 0.0}, {"a": "p", "b": "p", "c": "p"})
     assert found == Mean(-1.0, -1.0, -1.0, 1)
