@@ -76,3 +76,17 @@ def test_it_loads_no_model_library(folder: Path, words: list[str], shown: str) -
     loaded = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "edgemem.errors" in loaded
     assert {name for name in loaded if name.split(".")[0] in HEAVY} == set()
+
+
+def test_the_engine_loads_only_the_part_of_the_binding_that_it_uses_and_leaves_the_rest_importable() -> None:
+    code = """if True:
+        import sys
+        from edgemem.engines import llama_binding
+        assert "jinja2" not in sys.modules
+        assert "llama_cpp" not in sys.modules
+        import llama_cpp
+        assert llama_cpp.Llama
+        assert llama_cpp.__version__ == llama_binding.VERSION
+        assert llama_cpp.llama_cpp is llama_binding.lib
+        """
+    subprocess.run([sys.executable, "-c", code], check=True)

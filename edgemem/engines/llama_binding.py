@@ -8,13 +8,18 @@ seven places (default threads, detokenising all output per token, grammar over t
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.util
 import os
 import re
+import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,9 +34,25 @@ from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, InvalidInpu
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-import llama_cpp as lib
 
-VERSION: str = lib.__version__
+def _c_api() -> Any:
+    """`llama_cpp.llama_cpp` without the package around it: chat formats, cache and jinja2 are 0.13 s of each start.
+    Who imports the package later gets it whole."""
+    name = "llama_cpp"
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec is None or spec.submodule_search_locations is None:
+        return importlib.import_module(f"{name}.{name}")
+    package = ModuleType(name)
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[name] = package
+    try:
+        return importlib.import_module(f"{name}.{name}")
+    finally:
+        del sys.modules[name]
+
+
+lib = _c_api()
+VERSION = version("llama_cpp_python")
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 KV_BITS = {"f32": 32, "f16": 16, "q8_0": 8.5}  # q8_0: a scale of 16 bits for 32 values
 NFC_PRE_TOKENIZERS = {"qwen2", "qwen35", "deepseek-r1-qwen"}  # their Hugging Face tokenizers normalise to NFC
