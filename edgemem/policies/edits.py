@@ -79,7 +79,7 @@ class EditsPolicy:
         if "changes" not in self._without:
             changed = self._thresholds.get("changed", CHANGED_LOG_ODDS)
             gain = None if "outdated" in self._without else self._thresholds.get("outdated", OUTDATED_GAIN)
-            found, cost = changes(task, sentences, [note.sentence for note in notes], changed, gain)
+            found, cost = changes(task, sentences, changed, gain)
             stats = stats.plus(cost)
         return Proposal(tuple(_operations(notes, found)), reply, stats)
 
