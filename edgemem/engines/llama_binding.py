@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,10 @@ def _c_api() -> Any:
         del sys.modules[name]
 
 
-lib = _c_api()
+if TYPE_CHECKING:
+    import llama_cpp.llama_cpp as lib
+else:
+    lib = _c_api()
 VERSION = version("llama_cpp_python")
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 KV_BITS = {"f32": 32, "f16": 16, "q8_0": 8.5}  # q8_0: a scale of 16 bits for 32 values
