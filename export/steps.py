@@ -85,17 +85,15 @@ class Steps:
 
     def _note(self, name: str, entry: Mapping[str, Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / RECORD
-        part = path.with_name(RECORD + ".part")
-        part.write_text(json.dumps({**self._read(), name: entry}, indent=1), "utf-8")
-        _sync(part)
-        part.replace(path)
+        write_text(self._folder / RECORD, json.dumps({**self._read(), name: entry}, indent=1))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` in the file's place: the old file or the new one is there, never a part."""
+    """Put `text` in the file's place, durably: the old file or the new one is there, never a part. Others may read it,
+    as the files beside it, unlike what the store writes (`replace_whole`)."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, "utf-8")
+    _sync(part)
     part.replace(path)
 
 
