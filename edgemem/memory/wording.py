@@ -90,6 +90,7 @@ def _first(key: str) -> re.Pattern[str]:
 
 
 def _starting(phrases: str) -> re.Pattern[str]:
+    """`_first` for phrases that are put together."""
     return _compiled(rf"^[\W_]*+(?:(?:{_phrases('opener')})[ ,]++)*+(?:{phrases})(?!\w)")
 
 
@@ -119,7 +120,7 @@ def _lead_in() -> re.Pattern[str]:
 _MAKERS: dict[str, Any] = {
     "KIN": _kin,
     "ORDER": lambda: _first("order"),
-    "NEED": lambda: _needed(),
+    "NEED": _needed,
     "PLEASE": lambda: _compiled(rf"(?<=\w )(?:{_phrases('please')})(?:,|[\W_]*+$)"),
     "QUESTION": lambda: _first("question"),
     "ROLE_PLAY": lambda: _compiled(rf"^\W*+(?:{_phrases('role_play')})(?!\w)"),
