@@ -25,7 +25,7 @@ from edgemem.bench.tasks import TASKS, load_task
 from edgemem.bench.values import START, Case, History, Session
 from edgemem.engines.scripted import ScriptedEngine
 from edgemem.errors import InvalidInput, StoreWriteFailed
-from edgemem.prompting.prompts import load_prompts
+from edgemem.prompting.prompts import EMPTY_VIEW, load_prompts
 
 VARYING = (
     *("at", "run", "elapsed_s", "seconds", "search_s", "first_token_s", "total_s"),
@@ -126,7 +126,7 @@ def test_each_arm_shows_what_it_is_named_after(tmp_path: Path) -> None:
     assert "Bergen is well connected" in shown["full_history"]
     assert "covers a lost sketchbook" in shown["recent"]
     assert "Bergen is well connected" not in shown["recent"]
-    assert "(nothing is known yet)" in shown["none"]
+    assert EMPTY_VIEW in shown["none"]
     assert "lighthouses" in shown["swap"]
     assert "Bergen" not in shown["swap"]
     assert case.evidence[0] in shown["oracle"]

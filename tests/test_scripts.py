@@ -140,7 +140,8 @@ import os, sys
 from pathlib import Path
 if __name__ == "__main__":
     bin = Path(sys.executable).parent
-    Path(bin.parent, "pip.txt").open("a").write(f"{sys.argv[-1]} {os.environ['CMAKE_ARGS']}\\n")
+    told = (sys.argv[-1], os.environ["CMAKE_ARGS"], os.environ["CXXFLAGS"])
+    Path(bin.parent, "pip.txt").open("a").write(" ".join(told) + "\\n")
     (bin / "edgemem").write_text('#!/bin/sh\\nprintf "[%s]" "$@"\\nexit 7\\n')
     (bin / "edgemem").chmod(0o755)
 """
@@ -156,9 +157,9 @@ def test_demo_installs_once_and_passes_arguments_and_exit_code_through(machine: 
     site = next((machine.venv / "lib").glob("python*/site-packages"))
     (site / "pip.py").write_text(FAKE_PIP)
     for _ in range(2):
-        done = machine.run("demo", "--data", "a b", CMAKE_ARGS="-DGGML_CUDA=on")
+        done = machine.run("demo", "--data", "a b", CMAKE_ARGS="-DGGML_CUDA=on", CXXFLAGS="-O2")
         assert (done.returncode, done.stdout) == (7, "[demo][--data][a b]"), done.stderr
-    assert installed(machine) == [f"{machine.root} -DGGML_CUDA=on -DLLAVA_BUILD=OFF"]
+    assert installed(machine) == [f"{machine.root} -DGGML_CUDA=on -DLLAVA_BUILD=OFF -O2 -U__AMX_INT8__"]
 
 
 def test_an_unknown_option_of_the_test_script_is_a_usage_error(machine: Machine) -> None:

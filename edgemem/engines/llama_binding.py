@@ -349,7 +349,10 @@ def _load_model(path: Path, gpu_layers: int, quantized: bool) -> Any:
     params.n_gpu_layers = gpu_layers
     # Repacked weights and their memory map would both stay resident (25.9 GB instead of 13.9 GB in one report),
     # so the map is only used where nothing is repacked.
-    repacked = gpu_layers == 0 and quantized
+    # Where llama.cpp was compiled for AMX by GCC 12, whose header lets the tile configuration be optimized away, the
+    # first matrix kills the process; nobody can tell from outside, so weights are not laid out for AMX.
+    params.use_extra_bufts = "AMX_INT8 = 1" not in system_info()
+    repacked = gpu_layers == 0 and quantized and params.use_extra_bufts
     params.load_mode = lib.LLAMA_LOAD_MODE_NONE if repacked else lib.LLAMA_LOAD_MODE_MMAP
     model = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not model:

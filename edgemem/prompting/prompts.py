@@ -31,7 +31,11 @@ NAMES = (
     "overwrite_compact",
 )
 NO_MEMORY = "No previous memory"
-EMPTY_VIEW = "(nothing is known yet)"
+EMPTY_VIEW = (
+    "(Nothing is known about the user yet. To every question about the user - name, home, family, pets, food, plans - "
+    "answer that you do not know it yet.)"
+)
+"""What stands for an empty memory. Told only that nothing is known, a 1.5B names New York as the user's city."""
 OUTDATED = "Out of date: "
 _FOLDER = Path(__file__).with_name("texts")
 
