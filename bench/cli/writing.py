@@ -29,7 +29,9 @@ def write(
     run: Run,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", help="own, retention, changes, crowd, cost, memoryctrl, personamem_v1, locomo (repeat)."),
+        typer.Option(
+            "--set", help="own, retention, planted, changes, crowd, cost, memoryctrl, personamem_v1, locomo (repeat)."
+        ),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="dev, frozen or all.")] = "dev",
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the public sets.")] = None,
