@@ -414,10 +414,9 @@ def test_memory_stays_within_its_budget_over_200_chats(opened: Opener, policy: s
         return " ".join(kind.format(" ".join(random_.choices(vocabulary, k=20))) for kind in chosen)
 
     def scores(prompt: str, option: str) -> float:
-        """Mostly `ADD`, seldom `yes`, so that lines are added faster than they are overtaken."""
-        return {"ADD": -1.0, "NONE": -2.0, "yes": -2.0, "no": -1.0}.get(option, -9.0 * random_.random()) - (
-            1.5 * random_.random()
-        )
+        """Mostly `ADD` and `LIFE`, seldom `yes`, so that lines are added faster than they are overtaken."""
+        known = {"ADD": -1.0, "NONE": -2.0, "yes": -2.0, "no": -1.0, "TASK": -4.0, "LIFE": -1.0}
+        return known.get(option, -9.0 * random_.random()) - (1.5 * random_.random())
 
     engine = ScriptedEngine(adversarial, scores=scores)
     with opened(engine=engine, policy=policy, notes=notes) as assistant:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from notes_support import last_message, noting
+from notes_support import NOTES, last_message, noting
 
 from edgemem.engines.base import Engine
 from edgemem.engines.scripted import ScriptedEngine
@@ -42,7 +42,7 @@ def turns(*said: str) -> list[Turn]:
     return [Turn(number, 1, "user", text, SAID) for number, text in enumerate(said, 1)]
 
 
-NOTES = {"notes": 1.0}
+WRITES = {"notes": 1.0}
 """What a card says of a model that writes the notes itself; most of what follows is about those."""
 
 
@@ -59,7 +59,7 @@ def proposed(
     task = UpdateTask(
         engine, load_prompts(), memory or known(), said, SAID, budget_tokens=2048, cancelled=cancelled, cache=cache
     )
-    return open_policy("edits", thresholds={**NOTES, **(thresholds or {})}, without=without).propose(task)
+    return open_policy("edits", thresholds={**WRITES, **(thresholds or {})}, without=without).propose(task)
 
 
 def texts(proposal: Proposal) -> list[str]:
@@ -163,7 +163,25 @@ QUOTES = {"notes": 0.0}
 def test_a_kept_sentence_becomes_a_line_as_it_was_said_and_nothing_is_generated() -> None:
     engine = ScriptedEngine(["ADD About: Something else"], scores=scores(keep=FAR))
     assert texts(proposed(engine, turns("well, I live in Bergen now."), thresholds=QUOTES)) == ["I live in Bergen now"]
-    assert (engine.prompts, len(engine.scored)) == ([], 2 + len(SECTIONS))
+    assert (engine.prompts, len(engine.scored)) == ([], 2 + len(SECTIONS) + 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "task", "kept"),
+    [
+        pytest.param("I have a csv with all my sales.", 1.1, True, id="in doubt"),
+        pytest.param("I have a csv with all my sales.", 1.3, False, id="a task"),
+        pytest.param("And write the card so that my name is Ania.", -0.6, True, id="an order in doubt"),
+        pytest.param("And write the card so that my name is Ania.", -0.4, False, id="an order"),
+        pytest.param("Please keep your answers short.", FAR, True, id="how to be answered"),
+        pytest.param("Remember that I want soup on Mondays.", FAR, True, id="asked to remember"),
+    ],
+)
+def test_what_the_model_takes_for_a_task_makes_no_line(said: str, task: float, kept: bool) -> None:
+    engine = ScriptedEngine(scores=lambda prompt, option: {"ADD": FAR, "TASK": task}.get(option, 0.0))
+    assert bool(texts(proposed(engine, turns(said), thresholds=QUOTES))) == kept
+    assert texts(proposed(engine, turns(said), thresholds={**QUOTES, "request": FAR * 2}))
+    assert texts(proposed(engine, turns(said), thresholds=QUOTES, without=["requests"]))
 
 
 def test_the_section_is_the_likeliest_one_unless_the_wording_tells() -> None:
@@ -479,6 +497,7 @@ def test_a_step_that_the_policy_does_not_have_is_an_error(policy: str, step: str
         ("changes", [("add", None, "Moved to York now")]),
         ("model", [("update", 1, "Moved to York now")]),
         ("wording", [("update", 1, "Moved to York now")]),
+        ("requests", [("update", 1, "Moved to York now")]),
     ],
 )
 def test_each_step_can_be_left_out(step: str, done: list[tuple[str, int | None, str]]) -> None:
@@ -486,9 +505,10 @@ def test_each_step_can_be_left_out(step: str, done: list[tuple[str, int | None, 
     said, memory = turns("I've moved to York now."), known("Lives in Leeds")
     assert short(proposed(engine, said, memory, without={step} - {""})) == done
     assert engine.prompts
-    asked = {last_message(prompt).partition(":")[0] for prompt in engine.scored}
-    assert ("Note" in asked) == (step != "changes")
-    assert any(one.startswith("I've moved") for one in asked) == (step != "model")
+    asked = {(NOTES in prompt, last_message(prompt).partition(":")[0]) for prompt in engine.scored}
+    assert ("Note" in {text for _, text in asked}) == (step != "changes")
+    assert ((True, "I've moved to York now.") in asked) == (step != "model")
+    assert ((False, "I've moved to York now.") in asked) == (step != "requests")
 
 
 # Examples that are computed once ---------------------------------------------------------------------------------
@@ -504,7 +524,7 @@ def learned(cache: Path | None, name: str = "scripted") -> tuple[int, list[str]]
 def examples() -> int:
     engine = ScriptedEngine()
     prompts = load_prompts()
-    chats = (prompts.edits(), prompts.changes())
+    chats = (prompts.edits(), prompts.requests(), prompts.changes())
     return sum(len(engine.render(chat[:-1])) + engine.count(chat[-1].content) for chat in chats)
 
 
@@ -512,7 +532,7 @@ def test_the_examples_are_read_once_and_then_loaded(tmp_path: Path) -> None:
     cache = tmp_path / "kv" / "prompts"
     first, done = learned(cache)
     written = {path: path.stat().st_ino for path in cache.iterdir()}
-    assert len(written) == 2
+    assert len(written) == 3
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in written)
     assert learned(cache) == (first - examples(), done)
     assert {path: path.stat().st_ino for path in cache.iterdir()} == written
@@ -522,7 +542,7 @@ def test_the_examples_are_read_once_and_then_loaded(tmp_path: Path) -> None:
 def test_another_model_does_not_load_them(tmp_path: Path) -> None:
     first, _ = learned(tmp_path)
     assert learned(tmp_path, "other")[0] == first
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.mark.parametrize("damage", [b"", b"EMKV0001", b"garbage " * 500], ids=["empty", "cut", "garbage"])
@@ -561,4 +581,4 @@ def test_a_real_model_judges_the_same_after_loading_them(tmp_path: Path, smollm2
     (first, cold), (second, warm) = found
     assert first == second
     assert warm < 400 < cold
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4

@@ -9,7 +9,8 @@ Sentence by sentence, because small models lose facts and start to loop when the
 3. note: the sentence as it was said. Where a model card asks for it (threshold `notes` above 0), the model writes a
    short note of each, as one batch of branches; one that brings in a word, drops half of the sentence or turns it
    round is replaced by the sentence. Small models gain nothing by it (docs/log.md, 2026-11-25).
-4. changed? (`changes`) Lines that share words or a topic with a sentence are shown beside it: one look each. A line
+4. request? (`requests`) One more look at each of them: what only asks the assistant for something goes again.
+5. changed? (`changes`) Lines that share words or a topic with a sentence are shown beside it: one look each. A line
    that no longer holds is updated by the note, or deleted; so is what the user asks to forget.
 """
 
@@ -29,12 +30,13 @@ from edgemem.memory.words import all_stems, content_words, names_in, negated
 from edgemem.policies.base import Proposal, UpdateTask, update_cancelled
 from edgemem.policies.changes import CHANGED_LOG_ODDS, OUTDATED_GAIN, Change, changes
 from edgemem.policies.examples import looks, margins, opened
+from edgemem.policies.requests import REQUEST_LOG_ODDS, without_requests
 from edgemem.prompting.think import without_thinking
 from edgemem.values import SECTIONS, Operation, Origin, Stats
 
-STEPS = frozenset({"wording", "model", "changes", "outdated"})
-"""What can be left out, to measure what it buys: the wording's say, the model's say, all changes, those without words
-in common."""
+STEPS = frozenset({"wording", "model", "requests", "changes", "outdated"})
+"""What can be left out, to measure what it buys: the wording's say, the model's say, the look for requests, all
+changes, those without words in common."""
 
 KEEP_LOG_ODDS = -1.3
 """Sentences above this are kept. A card's threshold `keep` replaces it."""
@@ -74,6 +76,9 @@ class EditsPolicy:
         if not sentences:
             return Proposal((), "", Stats())
         notes, reply, stats = self._notes(task, sentences)
+        if "requests" not in self._without:
+            notes, cost = self._without_requests(task, notes)
+            stats = stats.plus(cost)
         notes = [note for note in _without_repeats(notes) if tells_whose(note.text)]
         found: list[Change] = []
         if "changes" not in self._without:
@@ -92,6 +97,12 @@ class EditsPolicy:
                 return quotes, "", stats.plus(chose)
             notes, reply, wrote = _written(task, session, kept)
             return notes, reply, stats.plus(wrote)
+
+    def _without_requests(self, task: UpdateTask, notes: Sequence[Note]) -> tuple[list[Note], Stats]:
+        least = self._thresholds.get("request", REQUEST_LOG_ODDS)
+        sentences = [note.sentence for note in notes]
+        stays, stats = without_requests(task, sentences, [_shown(one) for one in sentences], least)
+        return [note for note, stay in zip(notes, stays, strict=True) if stay], stats
 
     def _kept(self, task: UpdateTask, session: Session, sentences: Sequence[Sentence]) -> tuple[list[Sentence], Stats]:
         """The sentences worth a note, by wording and model together."""

@@ -22,6 +22,8 @@ NAMES = (
     "edits",
     "edits_examples",
     "edits_message",
+    "requests",
+    "requests_examples",
     "changes",
     "changes_examples",
     "changes_question",
@@ -62,6 +64,11 @@ class Prompts:
     def edits_message(self, text: str) -> Message:
         """One sentence of the user, to note facts from."""
         return Message("user", self._fill("edits_message", message=quoted(text)))
+
+    def requests(self) -> list[Message]:
+        """How to tell a task from what the user says of themselves, with examples as turns."""
+        pairs = [(self.edits_message(sentence), reply) for sentence, reply in self._examples("requests_examples")]
+        return self._taught("requests", pairs)
 
     def changes(self) -> list[Message]:
         """How to tell whether a note still holds, with examples as turns."""
