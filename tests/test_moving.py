@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zipfile
 from datetime import UTC, datetime
@@ -105,6 +106,89 @@ def plain(archive: dict[str, Any]) -> dict[str, Any]:
             for one in archive["waiting"]
         ],
     }
+
+
+PASSPHRASE = "plums and an old hedge"
+
+
+def sealed(file: Path) -> dict[str, Any]:
+    """What an encrypted export says to everybody."""
+    found: dict[str, Any] = json.loads(file.read_bytes())
+    return found
+
+
+def test_an_encrypted_export_says_nothing_without_its_passphrase(
+    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
+    file = tmp_path / "out.json"
+    call("memory", "export", "--encrypt", "-o", str(file))
+    assert sorted(sealed(file)) == ["data", "edgemem", "sealed"]
+    assert b"Bergen" not in base64.b64decode(sealed(file)["data"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    call("memory", "import", str(file), "--user", "mira")
+    assert (furnished / "users/mira/memory.md").read_bytes() == (furnished / "users/default/memory.md").read_bytes()
+    first, second = (call("memory", "export", "--json", "--user", user).values for user in ("default", "mira"))
+    assert plain(first) == plain(second)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        ("another one, not that", 14, "this is not the passphrase"),
+        ("", 14, "a passphrase is needed, and nobody can be asked for it here"),
+    ],
+)
+def test_an_encrypted_export_is_not_opened(
+    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, code: int, message: str
+) -> None:
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
+    file = tmp_path / "out.json"
+    call("memory", "export", "--encrypt", "-o", str(file))
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", given)
+    done = call("memory", "import", str(file), "--user", "mira", code=code)
+    assert message in done.err
+    assert not (furnished / "users/mira").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "message"),
+    [("data", 2, "damaged"), ("sealed", 2, "damaged"), ("n", 2, "damaged"), ("salt", 14, "not the passphrase")],
+)
+def test_a_damaged_encrypted_export_is_an_error(
+    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, code: int, message: str
+) -> None:
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
+    file = tmp_path / "out.json"
+    call("memory", "export", "--encrypt", "-o", str(file))
+    values = sealed(file)
+    (values if part in values else values["sealed"])[part] = "AAAA"
+    write(file, values)
+    assert message in call("memory", "import", str(file), "--user", "mira", code=code).err
+
+
+def test_an_encrypted_export_needs_a_file_and_a_passphrase_worth_the_name(
+    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", "short")
+    assert "goes into a file" in call("memory", "export", "--encrypt", code=2).err
+    assert "at least 8" in call("memory", "export", "--encrypt", "-o", str(tmp_path / "out.json"), code=2).err
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_forgetting_reaches_an_encrypted_export_and_its_passphrase_stays(
+    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
+    file, broken = tmp_path / "out.json", tmp_path / "broken.json"
+    for one in (file, broken):
+        call("memory", "export", "--encrypt", "-o", str(one))
+    broken.write_text('{\n "edgemem": 2, damaged', "utf-8")
+    call("memory", "forget", "--yes", "Bergen")
+    call("memory", "import", str(file), "--user", "mira")
+    assert "Bergen" not in (furnished / "users/mira/memory.md").read_text("utf-8")
+    assert "Grows plums" in (furnished / "users/mira/memory.md").read_text("utf-8")
+    assert broken.read_text("utf-8") == '{\n "edgemem": 2, damaged'
 
 
 def test_a_round_trip_loses_nothing(furnished: Path, tmp_path: Path) -> None:

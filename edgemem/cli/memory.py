@@ -6,14 +6,18 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgemem.cli.memory_view import line_values, numbered, pretty_document, revision_row, revision_values, why_text
 from edgemem.cli.open import store_for
 from edgemem.cli.options import Run, common
-from edgemem.errors import StoreWriteFailed
+from edgemem.cli.passphrase import new_export_passphrase
+from edgemem.errors import InvalidInput, StoreWriteFailed
+
+if TYPE_CHECKING:
+    from edgemem.store.user_store import ExportForm
 
 app = typer.Typer(help="Look at the memory and change it.", no_args_is_help=True, rich_markup_mode=None)
 LineId = Annotated[int, typer.Argument(metavar="LINE", help="A line's id (edgemem memory show --ids).")]
@@ -123,6 +127,7 @@ def why(run: Run, line: LineId) -> None:
 def export(
     run: Run,
     file: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
+    encrypt: Annotated[bool, typer.Option("--encrypt", help="All of it, for a passphrase (needs -o).")] = False,
 ) -> None:
     """Give the memory away: memory.md as it is, or with --json all of it, with where each line comes from."""
     import json
@@ -131,12 +136,15 @@ def export(
     store, output = store_for(run), run.output
     lines = store.read().lines
     if file is None or str(file) == "-":
+        if encrypt:
+            raise InvalidInput("an encrypted export goes into a file", "edgemem memory export --encrypt -o FILE")
         if output.json:
             output.data(json.loads(store.archive(datetime.now(UTC))))
         else:
             output.text(store.text(), end="")
         return
-    store.export_to(file, "json" if output.json else "markdown", _write_private)
+    form: ExportForm = "sealed" if encrypt else "json" if output.json else "markdown"
+    store.export_to(file, form, _write_private, passphrase=new_export_passphrase(file.name) if encrypt else "")
     output.note(f"{len(lines)} lines written to {file}")
 
 

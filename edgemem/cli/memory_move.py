@@ -14,6 +14,7 @@ from edgemem.cli.memory_change import say_revision, show_checked
 from edgemem.cli.open import store_for
 from edgemem.cli.options import DryRun, Run, common
 from edgemem.cli.output import plural
+from edgemem.cli.passphrase import export_passphrase
 from edgemem.errors import InvalidInput
 from edgemem.memory.document import parse
 from edgemem.store.importing import read_import
@@ -40,7 +41,7 @@ def import_file(
     if file != "-" and Path(file).expanduser().is_file() and looks_like_conversations(Path(file).expanduser()):
         _conversations(run, Path(file).expanduser(), dry_run)
         return
-    archive, operations = read_import(file)
+    archive, operations = read_import(file, lambda: export_passphrase(file))
     if not operations:
         raise InvalidInput(f"{file} has no lines to import", "give one fact per line, best as a - bullet")
     _lines(run, archive, operations, dry_run)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from edgemem.store.sealing import Passphrase, Vault
 
 VARIABLE = "EDGEMEM_PASSPHRASE"
+EXPORT_VARIABLE = "EDGEMEM_EXPORT_PASSPHRASE"
 SERVICE = "edgemem"
-HINT = f"run it in a terminal, or set the variable {VARIABLE}"
 
 
 def passphrase_of(user: str) -> Passphrase:
@@ -31,10 +31,22 @@ def passphrase_of(user: str) -> Passphrase:
 
 def new_passphrase(user: str) -> str:
     """A passphrase chosen now, typed twice. Raises InvalidInput when both differ or nobody can be asked."""
-    if given := os.environ.get(VARIABLE + "_NEW") or os.environ.get(VARIABLE):
-        return given
-    first = _typed(f"new passphrase for {user}: ")
-    if _typed("once more: ") != first:
+    return os.environ.get(VARIABLE + "_NEW") or os.environ.get(VARIABLE) or _typed_twice(user)
+
+
+def new_export_passphrase(file: str) -> str:
+    """A passphrase for an encrypted export, as `new_passphrase`."""
+    return os.environ.get(EXPORT_VARIABLE) or _typed_twice(file, EXPORT_VARIABLE)
+
+
+def export_passphrase(file: str) -> str:
+    """The passphrase of an encrypted export that is to be read. Raises MemoryLocked when nobody can be asked."""
+    return os.environ.get(EXPORT_VARIABLE) or _typed(f"passphrase of {file}: ", EXPORT_VARIABLE)
+
+
+def _typed_twice(of: str, variable: str = VARIABLE) -> str:
+    first = _typed(f"new passphrase for {of}: ", variable)
+    if _typed("once more: ", variable) != first:
         raise InvalidInput("the two are not the same", "try again; nothing was changed")
     return first
 
@@ -72,7 +84,8 @@ def _keyring() -> Any:
         raise MemoryLocked("the library `keyring` is not installed", "pip install keyring") from error
 
 
-def _typed(label: str) -> str:
+def _typed(label: str, variable: str = VARIABLE) -> str:
     if not sys.stdin.isatty():
-        raise MemoryLocked("the memory is encrypted, and nobody can be asked for its passphrase here", HINT)
+        hint = f"run it in a terminal, or set the variable {variable}"
+        raise MemoryLocked("a passphrase is needed, and nobody can be asked for it here", hint)
     return getpass(label, sys.stderr)

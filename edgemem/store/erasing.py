@@ -5,7 +5,7 @@ A mark without words (`users/<user>/erasing`) stands while this goes on, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -81,14 +81,14 @@ def remove_computed(folder: Path, *leftovers: Path) -> int:
 
 
 def searched(
-    folder: Path, erasure: Erasure, *, remaining: str, exports: Sequence[Path], opened: Callable[[Path], bytes]
+    folder: Path, erasure: Erasure, *, remaining: str, exports: Mapping[Path, str], opened: Callable[[Path, str], bytes]
 ) -> tuple[int, int, int]:
-    """Search all of the user's files and `exports`: places where it still stands, files, bytes.
+    """Search all of the user's files and `exports` (with their forms): places where it still stands, files, bytes.
 
     `remaining` is today's memory: what it still says was not forgotten. `opened` reads a file, decrypted if need be.
     """
-    files = [*(path for path in folder.rglob("*") if path.is_file()), *exports]
-    found = [opened(path) for path in files]
+    files = {path: "" for path in folder.rglob("*") if path.is_file()} | dict(exports)
+    found = [opened(path, form) for path, form in files.items()]
     return sum(erasure.count_left(data, remaining) for data in found), len(files), sum(map(len, found))
 
 

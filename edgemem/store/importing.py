@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgemem.errors import InvalidInput
+from edgemem.errors import InvalidInput, MemoryLocked
 from edgemem.memory.document import parse, section_name
 from edgemem.values import SECTIONS, Operation
 
@@ -20,14 +21,19 @@ MOST_ARCHIVE_BYTES = 1 << 24
 """Our export also has the messages that the lines rest on."""
 
 
-def read_import(file: str) -> tuple[Archive | None, list[Operation]]:
+def _nobody() -> str:
+    raise MemoryLocked("this export is encrypted", "give its passphrase")
+
+
+def read_import(file: str, passphrase: Callable[[], str] = _nobody) -> tuple[Archive | None, list[Operation]]:
     """Our export with its lines, or None and add operations (origin `imported`) for the facts in `file` (`-`: stdin).
 
-    Raises InvalidInput when it cannot be read, is too large, not UTF-8, or JSON that is not our export.
+    `passphrase` is asked for when our export is an encrypted one. Raises InvalidInput when the file cannot be read, is
+    too large, not UTF-8, or JSON that is not our export; MemoryLocked for a wrong passphrase.
     """
     text = _read(file)
     if text.lstrip().startswith(("{", "[")):
-        return _from_json(file, text)
+        return _from_json(file, text, passphrase)
     return None, _from_text(text)
 
 
@@ -56,11 +62,14 @@ def _head(path: Path) -> bytes:
         return stream.read(MOST_ARCHIVE_BYTES + 1)
 
 
-def _from_json(file: str, text: str) -> tuple[Archive | None, list[Operation]]:
+def _from_json(file: str, text: str, passphrase: Callable[[], str]) -> tuple[Archive | None, list[Operation]]:
     from edgemem.store.archive import FORM, read_archive
+    from edgemem.store.sealed_export import open_export
 
     try:
         data: Any = json.loads(text)
+        if isinstance(data, dict) and "sealed" in data:
+            data = json.loads(open_export(data, passphrase))
         if isinstance(data, dict) and data.get("edgemem") == FORM:
             archive = read_archive(data)
             return archive, archive.operations({})

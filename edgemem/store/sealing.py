@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -116,18 +116,13 @@ class Vault:
 
     def write(self) -> None:
         """Put it on disk, whole. Raises StoreWriteFailed."""
-        values = {
-            "edgemem": 1,
-            "kdf": "scrypt",
-            "n": self.n,
-            "r": SCRYPT_R,
-            "p": SCRYPT_P,
-            "salt": base64.b64encode(self.salt).decode(),
-            "key": base64.b64encode(self.wrapped).decode(),
-            "direction": self.direction,
-            "in_keyring": self.in_keyring,
-        }
+        values = {"edgemem": 1, **self.values(), "direction": self.direction, "in_keyring": self.in_keyring}
         replace_whole(self.path, (json.dumps(values, indent=1) + "\n").encode())
+
+    def values(self) -> dict[str, object]:
+        """What is needed, with the passphrase, to have the key."""
+        salt, key = (base64.b64encode(one).decode() for one in (self.salt, self.wrapped))
+        return {"kdf": "scrypt", "n": self.n, "r": SCRYPT_R, "p": SCRYPT_P, "salt": salt, "key": key}
 
     def directed(self, direction: Direction) -> Vault:
         return replace(self, direction=direction)
@@ -159,16 +154,24 @@ def read_vault(folder: Path) -> Vault | None:
     path = folder / VAULT
     try:
         values: Any = json.loads(path.read_bytes())
-        n = int(values["n"])
-        if values["kdf"] != "scrypt" or not 2 <= n <= SCRYPT_MOST_N or values["direction"] not in get_args(Direction):
-            raise ValueError("unknown form")
-        salt, wrapped = (base64.b64decode(values[name], validate=True) for name in ("salt", "key"))
-        return Vault(path, salt, wrapped, n, values["direction"], values["in_keyring"] is True)
+        vault = vault_of(path, values)
+        if values["direction"] not in get_args(Direction):
+            raise ValueError("unknown direction")
+        return replace(vault, direction=values["direction"], in_keyring=values["in_keyring"] is True)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "restore it from a backup: without it nobody can read the rest"
         raise MemoryLocked(f"{path} is damaged: {error}", hint) from error
+
+
+def vault_of(path: Path, values: Mapping[str, Any]) -> Vault:
+    """The vault of `Vault.values`, which `path` holds. Raises KeyError, TypeError, ValueError where they are none."""
+    n = int(values["n"])
+    if (values["kdf"], values["r"], values["p"]) != ("scrypt", SCRYPT_R, SCRYPT_P) or not 2 <= n <= SCRYPT_MOST_N:
+        raise ValueError("unknown form")
+    salt, wrapped = (base64.b64decode(values[name], validate=True) for name in ("salt", "key"))
+    return Vault(path, salt, wrapped, n)
 
 
 def _derived(passphrase: str, salt: bytes, n: int) -> bytes:

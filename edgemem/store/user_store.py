@@ -41,12 +41,13 @@ from edgemem.store.journal import Journal, raw_bytes, release_removed
 from edgemem.store.masking import Masking
 from edgemem.store.names import check_user_name
 from edgemem.store.records import FORGOTTEN, ChatInfo, Erased, Forgotten, LineHistory, PendingChange
+from edgemem.store.sealed_export import SEALED, seal_export, seal_export_again, text_in
 from edgemem.store.sealing import MAGIC, Passphrase, Seal, new_vault, read_vault
 from edgemem.store.tombstones import Tombstone, TombstoneKey
 from edgemem.store.typed_history import FILE_NAME, read_entries
 from edgemem.values import Cause, Line, Operation, Rejected, Revision, Role, Stats, Turn
 
-ExportForm = Literal["json", "markdown"]
+ExportForm = Literal["json", "markdown", "sealed"]
 
 
 def utc_now() -> datetime:
@@ -174,12 +175,14 @@ class UserStore:
                 raise StoreBusy(f"a chat of {self.user} is open", "close it, then try again")
             yield
 
-    def _opened(self, path: Path) -> bytes:
-        """A file's bytes as they would be without encryption."""
+    def _opened(self, path: Path, form: str = "") -> bytes:
+        """A file's bytes as they would be without encryption; `form` is that of an export."""
         if path.name == "journal.db" and self.seal.on:
             return "\n".join(self._folder.ask(lambda journal: list(journal.whole_text()), [])).encode()
         if path.name == FILE_NAME and self.seal.on:
             return "\n".join(read_entries(path, self.seal)).encode()
+        if form.startswith(SEALED):
+            return text_in(form, path.read_bytes())
         data = raw_bytes(path) if path.name.startswith("journal.db") else path.read_bytes()
         role = f"{KV_FOLDER}/{path.name}" if path.parent == self.kv_folder else path.name
         return self.seal.open(data, role) if data.startswith(MAGIC) else data
@@ -508,15 +511,20 @@ class UserStore:
         lines = [(line, self.why(line.id).turns) for line in memory.lines]
         return archive_text(self.user, when, memory.text, lines, self.waiting())
 
-    def export_to(self, path: Path, form: ExportForm, write: Callable[[Path, str], None]) -> None:
-        """Let `write` put the export into `path`, and remember it: `forget` writes it anew. Raises as `write`."""
-        text = self._export(form)
+    def export_to(
+        self, path: Path, form: ExportForm, write: Callable[[Path, str], None], *, passphrase: str = ""
+    ) -> None:
+        """Let `write` put the export into `path`, and remember it: `forget` writes it anew. `sealed` is the JSON form,
+        opened by `passphrase`. Raises as `write`, InvalidInput for a passphrase that is too short."""
+        text, noted = self._export(form), str(form)
+        if form == "sealed":
+            text, noted = seal_export(text, passphrase)
         with self._folder.journal().change():  # first: an export that nobody knows of could not be written anew
-            self._folder.journal().note_export(str(path.absolute()), form, self._folder.now())
+            self._folder.journal().note_export(str(path.absolute()), noted, self._folder.now())
         write(path, text)
 
     def _export(self, form: str) -> str:
-        return self.archive(self._folder.now()) if form == "json" else self.text()
+        return self.text() if form == "markdown" else self.archive(self._folder.now())
 
     def take_in_turns(self, turns: Sequence[Turn]) -> dict[int, int]:
         """Keep messages of an archive as a chat that is learned already, once; their ids there -> here."""
@@ -662,7 +670,7 @@ class UserStore:
             protocol.journal.erase(erasure, turns)
         return erased
 
-    def _erase_rest(self) -> tuple[int, list[Path]]:
+    def _erase_rest(self) -> tuple[int, dict[Path, str]]:
         """What needs no words: SQLite's leavings, computed prompts, exports. How many prompts, which exports."""
         with self._folder.changing() as protocol:
             protocol.complete()
@@ -678,12 +686,19 @@ class UserStore:
         known = self._folder.ask(lambda journal: journal.exports(), nothing)
         return {Path(name): form for name, form in known if is_export(Path(name))}
 
-    def _exports_again(self) -> list[Path]:
-        """Write the exports anew, from today's memory."""
-        found = self.exports()
-        for path, form in found.items():
-            replace_whole(path, self._export(form).encode())
-        return list(found)
+    def _exports_again(self) -> dict[Path, str]:
+        """Write the exports anew, from today's memory: each that was, with its form. An encrypted one that is damaged
+        stays as it is."""
+        written: dict[Path, str] = {}
+        for path, form in self.exports().items():
+            with suppress(InvalidInput):
+                replace_whole(path, self._export_again(path, form).encode())
+                written[path] = form
+        return written
+
+    def _export_again(self, path: Path, form: str) -> str:
+        text = self._export(form)
+        return seal_export_again(text, form, path.read_bytes()) if form.startswith(SEALED) else text
 
     def forget_everything(self) -> Forgotten:
         """Remove every file of the user: memory, journal, computed prompts, typed history, keys. Cannot be undone.
