@@ -111,22 +111,27 @@ def plain(archive: dict[str, Any]) -> dict[str, Any]:
 PASSPHRASE = "plums and an old hedge"
 
 
-def sealed(file: Path) -> dict[str, Any]:
+@pytest.fixture
+def sealed(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An encrypted export of that memory; its passphrase is in the variable."""
+    pytest.importorskip("cryptography", reason="the extra encryption has no wheel for this system")
+    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
+    file = tmp_path / "out.json"
+    call("memory", "export", "--encrypt", "-o", str(file))
+    return file
+
+
+def shown(file: Path) -> dict[str, Any]:
     """What an encrypted export says to everybody."""
     found: dict[str, Any] = json.loads(file.read_bytes())
     return found
 
 
-def test_an_encrypted_export_says_nothing_without_its_passphrase(
-    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
-    file = tmp_path / "out.json"
-    call("memory", "export", "--encrypt", "-o", str(file))
-    assert sorted(sealed(file)) == ["data", "edgemem", "sealed"]
-    assert b"Bergen" not in base64.b64decode(sealed(file)["data"])
-    assert file.stat().st_mode & 0o777 == 0o600
-    call("memory", "import", str(file), "--user", "mira")
+def test_an_encrypted_export_says_nothing_without_its_passphrase(furnished: Path, sealed: Path) -> None:
+    assert sorted(shown(sealed)) == ["data", "edgemem", "sealed"]
+    assert b"Bergen" not in base64.b64decode(shown(sealed)["data"])
+    assert sealed.stat().st_mode & 0o777 == 0o600
+    call("memory", "import", str(sealed), "--user", "mira")
     assert (furnished / "users/mira/memory.md").read_bytes() == (furnished / "users/default/memory.md").read_bytes()
     first, second = (call("memory", "export", "--json", "--user", user).values for user in ("default", "mira"))
     assert plain(first) == plain(second)
@@ -140,14 +145,10 @@ def test_an_encrypted_export_says_nothing_without_its_passphrase(
     ],
 )
 def test_an_encrypted_export_is_not_opened(
-    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, code: int, message: str
+    furnished: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch, given: str, code: int, message: str
 ) -> None:
-    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
-    file = tmp_path / "out.json"
-    call("memory", "export", "--encrypt", "-o", str(file))
     monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", given)
-    done = call("memory", "import", str(file), "--user", "mira", code=code)
-    assert message in done.err
+    assert message in call("memory", "import", str(sealed), "--user", "mira", code=code).err
     assert not (furnished / "users/mira").exists()
 
 
@@ -155,37 +156,29 @@ def test_an_encrypted_export_is_not_opened(
     ("part", "code", "message"),
     [("data", 2, "damaged"), ("sealed", 2, "damaged"), ("n", 2, "damaged"), ("salt", 14, "not the passphrase")],
 )
-def test_a_damaged_encrypted_export_is_an_error(
-    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, code: int, message: str
-) -> None:
-    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
-    file = tmp_path / "out.json"
-    call("memory", "export", "--encrypt", "-o", str(file))
-    values = sealed(file)
+def test_a_damaged_encrypted_export_is_an_error(sealed: Path, part: str, code: int, message: str) -> None:
+    values = shown(sealed)
     (values if part in values else values["sealed"])[part] = "AAAA"
-    write(file, values)
-    assert message in call("memory", "import", str(file), "--user", "mira", code=code).err
+    write(sealed, values)
+    assert message in call("memory", "import", str(sealed), "--user", "mira", code=code).err
 
 
 def test_an_encrypted_export_needs_a_file_and_a_passphrase_worth_the_name(
     furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("cryptography", reason="the extra encryption has no wheel for this system")
     monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", "short")
     assert "goes into a file" in call("memory", "export", "--encrypt", code=2).err
     assert "at least 8" in call("memory", "export", "--encrypt", "-o", str(tmp_path / "out.json"), code=2).err
     assert not (tmp_path / "out.json").exists()
 
 
-def test_forgetting_reaches_an_encrypted_export_and_its_passphrase_stays(
-    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
-    file, broken = tmp_path / "out.json", tmp_path / "broken.json"
-    for one in (file, broken):
-        call("memory", "export", "--encrypt", "-o", str(one))
+def test_forgetting_reaches_an_encrypted_export_and_its_passphrase_stays(furnished: Path, sealed: Path) -> None:
+    broken = sealed.with_name("broken.json")
+    call("memory", "export", "--encrypt", "-o", str(broken))
     broken.write_text('{\n "edgemem": 2, damaged', "utf-8")
     call("memory", "forget", "--yes", "Bergen")
-    call("memory", "import", str(file), "--user", "mira")
+    call("memory", "import", str(sealed), "--user", "mira")
     assert "Bergen" not in (furnished / "users/mira/memory.md").read_text("utf-8")
     assert "Grows plums" in (furnished / "users/mira/memory.md").read_text("utf-8")
     assert broken.read_text("utf-8") == '{\n "edgemem": 2, damaged'

@@ -13,6 +13,7 @@ import typer
 from edgemem.cli.memory_view import line_values, numbered, pretty_document, revision_row, revision_values, why_text
 from edgemem.cli.open import store_for
 from edgemem.cli.options import Run, common
+from edgemem.cli.output import plural
 from edgemem.cli.passphrase import new_export_passphrase
 from edgemem.errors import InvalidInput, StoreWriteFailed
 
@@ -145,7 +146,7 @@ def export(
         return
     form: ExportForm = "sealed" if encrypt else "json" if output.json else "markdown"
     store.export_to(file, form, _write_private, passphrase=new_export_passphrase(file.name) if encrypt else "")
-    output.note(f"{len(lines)} lines written to {file}")
+    output.note(f"{plural(len(lines), 'line')} written to {file}")
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -178,7 +178,7 @@ def _derived(passphrase: str, salt: bytes, n: int) -> bytes:
     try:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
     except ImportError as error:
-        raise MemoryLocked("this memory is encrypted, and the library for it is not installed", INSTALL) from error
+        raise MemoryLocked("the library for encryption is not installed", INSTALL) from error
     kdf = Scrypt(salt=salt, length=KEY_BYTES, n=n, r=SCRYPT_R, p=SCRYPT_P)
     derived: bytes = kdf.derive(passphrase.encode("utf-8", "surrogatepass"))
     return derived
