@@ -6,7 +6,8 @@ Home of onnxruntime_genai and onnx. The builder loads the whole checkpoint with 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edgemem.catalogue.digests import sha256_of
 from edgemem.errors import EngineFailed, InvalidInput
 
 from .apart import Progress
+from .torch_model import rotations
 
 PRECISIONS: Mapping[str, Mapping[str, str]] = {
     "fp32": {},
@@ -28,6 +30,8 @@ COMMON = {"prune_lm_head": "true"}
 BYTES_PER_WEIGHT = {"fp32": 10, "int8": 12, "int4": 18}
 """Peak memory of the builder by precision, from 10.6 GB (int4, these options) and 5.5 GB (int4, default) seen for 0.6 B
 weights."""
+CLASSES = ("Qwen3Model", "QwenModel", "LlamaModel")
+"""The builder's, for what we export."""
 TEXTS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 MARK = "edgemem.weights_sha256"
 
@@ -54,7 +58,8 @@ def build(source: Path, out: Path, precision: str, report: Progress) -> None:
     options = [f"{key}={value}" for key, value in {**PRECISIONS[precision], **COMMON}.items()]
     place = (None, str(source), str(out), precision, "cpu", str(out.with_name(out.name + ".cache")))
     try:
-        builder.create_model(*place, **builder.parse_extra_options(*place, options))
+        with _replaced(builder, OWN_POSITIONS):
+            builder.create_model(*place, **builder.parse_extra_options(*place, options))
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
         raise EngineFailed(f"the model builder could not make {precision}: {error!r}"[:500], "report this") from error
     finally:
@@ -62,6 +67,30 @@ def build(source: Path, out: Path, precision: str, report: Progress) -> None:
     _use_own_texts(source, out)
     mark_weights(out)
     report(f"build {precision}", 1, 1)
+
+
+OWN_POSITIONS: Mapping[str, Callable[..., Any]] = {
+    "make_rope_init": lambda self, config: None,
+    "make_rotary_embedding_caches_from_scratch": lambda self: rotations(self.weights, self.rope_attrs["cache_length"]),
+}
+"""The builder (0.18) passes over linear and yarn in a Llama without a word; for yarn in a Qwen it divides by zero, or
+blends by other steps than transformers and without `attention_factor`; it refuses llama3 there."""
+
+
+@contextmanager
+def _replaced(builder: Any, methods: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """The builder's classes with some of their methods replaced. Raises AttributeError where one has no such method."""
+    kinds = {name: getattr(builder, name) for name in CLASSES}
+    for kind in kinds.values():
+        for method in methods:
+            getattr(kind, method)
+    try:
+        for name, kind in kinds.items():
+            setattr(builder, name, type(name, (kind,), dict(methods)))
+        yield
+    finally:
+        for name, kind in kinds.items():
+            setattr(builder, name, kind)
 
 
 def _use_own_texts(source: Path, out: Path) -> None:

@@ -19,6 +19,8 @@ from .verify.logits import write_rows
 BYTES_PER_WEIGHT = 5
 """Weights in 32 bits, and what loading and a forward pass take beside them."""
 PROCESS_BYTES = 700 << 20
+ROTATED_AT_ONCE = 8192
+"""Positions: transformers computes them for whole heads, of which the second half repeats the first."""
 
 
 def available() -> bool:
@@ -61,6 +63,18 @@ def torch_reference(
     with torch.no_grad():
         write_rows(rows, texts, computed())
         return _greedy(torch, model, list(prompt), set(ends), tokens)
+
+
+def rotations(model: Any, positions: int) -> tuple[Any, Any]:
+    """Cosines and sines (positions x half a head) of the network's rotary positions, by transformers' own module for
+    it: whatever the kind of scaling, with yarn's factor in them."""
+    torch = import_module("torch")
+    rotary = type(model.model.rotary_emb)(model.config)
+    halves = []
+    for block in torch.arange(positions).split(ROTATED_AT_ONCE):
+        both = rotary(torch.zeros(1), block[None])
+        halves.append([part[0, :, : part.shape[-1] // 2].clone() for part in both])
+    return torch.cat([cosines for cosines, _ in halves]), torch.cat([sines for _, sines in halves])
 
 
 def _greedy(torch: Any, model: Any, ids: list[int], ends: set[int], tokens: int) -> list[int]:

@@ -1,0 +1,72 @@
+"""ONNX graphs compute what torch computes, whatever the kind of positions."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_checkpoint import Tiny, make_checkpoint
+
+MISSING = [name for name in ("torch", "transformers", "onnxruntime_genai", "onnx") if find_spec(name) is None]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"the extra export is not installed ({', '.join(MISSING)})"),
+]
+CLOSE = 1e-3
+THETA = {"rope_theta": 1e4}
+LINEAR = THETA | {"rope_type": "linear", "factor": 4.0}
+YARN = THETA | {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+LLAMA3 = THETA | {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+POSITIONS: dict[str, dict[str, Any]] = {
+    "default": THETA | {"rope_type": "default"},
+    "linear": LINEAR,
+    "yarn": YARN,
+    "yarn with its own factor": YARN | {"attention_factor": 1.3, "beta_fast": 24.0, "beta_slow": 2.0},
+    "yarn of whole steps": YARN | {"truncate": False},
+    "llama3": LLAMA3 | {"original_max_position_embeddings": 64},
+}
+
+
+def quiet(label: str, done: int, total: int) -> None:
+    return None
+
+
+def torch_rows(source: Path, ids: list[int], lora: str = "") -> Any:
+    """Logits (tokens x vocabulary) after each of `ids`, by torch."""
+    from edgemem.export.torch_model import torch_reference
+
+    path = source.with_name(f"{source.name}{'-lora' if lora else ''}.npy")
+    torch_reference(source, lora, [ids], ids[:4], [2], 1, path, quiet)
+    return np.load(path)
+
+
+def onnx_rows(graph: Path, ids: list[int]) -> Any:
+    """Logits (tokens x vocabulary) after each of `ids`, by the `onnx` engine."""
+    from edgemem.export.verify.opened import open_onnx
+
+    engine = open_onnx(graph, context_tokens=1024)
+    try:
+        return np.array(list(engine.rows_after(ids)))
+    finally:
+        engine.close()
+
+
+def some_ids(count: int = 100) -> list[int]:
+    return [int(number) for number in np.random.default_rng(1).integers(3, 600, count)]
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_positions_are_those_of_torch(positions: str, kind: str, tmp_path: Path) -> None:
+    from edgemem.export.onnx_genai import build
+
+    source = make_checkpoint(tmp_path / "source", Tiny(kind=kind, rope=POSITIONS[positions]))
+    build(source, tmp_path / "fp32", "fp32", quiet)
+    theirs = torch_rows(source, some_ids())
+    assert float(np.max(np.abs(onnx_rows(tmp_path / "fp32" / "model.onnx", some_ids()) - theirs))) < CLOSE
+    if positions != "default":
+        plain = make_checkpoint(tmp_path / "plain", Tiny(kind=kind, rope=POSITIONS["default"]))
+        assert float(np.max(np.abs(torch_rows(plain, some_ids()) - theirs))) > 0.1
