@@ -1,6 +1,7 @@
 """ONNX by the model builder of onnxruntime-genai: one folder for each precision, loaded by the `onnx` engine.
 
-Home of onnxruntime_genai and onnx. The builder loads the whole checkpoint with torch, in memory (`ram_bytes`).
+Home of onnxruntime_genai and onnx. The builder itself would load the whole checkpoint; here it sees a network without
+weights, and `onnx_stream` fills in the matrices.
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ from typing import Any
 from edgemem.catalogue.digests import sha256_of
 from edgemem.errors import EngineFailed, InvalidInput
 
+from . import onnx_stream
 from .apart import Progress
-from .torch_model import rotations
+from .architecture import Network, network_of
+from .checkpoint import Checkpoint
+from .convert import opened
+from .lora import floats
+from .torch_model import rotations, weightless
 
+VERSION = 2
+"""Raise it whenever the bytes change that are written for a checkpoint."""
 PRECISIONS: Mapping[str, Mapping[str, str]] = {
     "fp32": {},
     "int8": {},
@@ -27,13 +35,18 @@ PRECISIONS: Mapping[str, Mapping[str, str]] = {
 GGUF's Q4_K_M, at 1.3 times the size of the default (measured on a tiny and a 0.6B-shaped Qwen3)."""
 COMMON = {"prune_lm_head": "true"}
 """A chat needs the logits of the last position only: 512 rows of a vocabulary of 152,000 are 311 MB."""
-BYTES_PER_WEIGHT = {"fp32": 10, "int8": 12, "int4": 18}
-"""Peak memory of the builder by precision, from 10.6 GB (int4, these options) and 5.5 GB (int4, default) seen for 0.6 B
-weights."""
+PROCESS_BYTES = 700 << 20
+"""torch, transformers, onnxruntime and the builder."""
 CLASSES = ("Qwen3Model", "QwenModel", "LlamaModel")
 """The builder's, for what we export."""
 TEXTS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 MARK = "edgemem.weights_sha256"
+OWN_POSITIONS: Mapping[str, Callable[..., Any]] = {
+    "make_rope_init": lambda self, config: None,
+    "make_rotary_embedding_caches_from_scratch": lambda self: rotations(self.weights, self.rope_attrs["cache_length"]),
+}
+"""The builder (0.18) passes over linear and yarn in a Llama without a word; for yarn in a Qwen it divides by zero, or
+blends by other steps than transformers and without `attention_factor`; it refuses llama3 there."""
 
 
 def parse(text: str) -> tuple[str, ...]:
@@ -46,35 +59,47 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def ram_bytes(parameters: int, precisions: tuple[str, ...]) -> int:
-    """Estimate of the builder's peak for a checkpoint of so many weights."""
-    return (700 << 20) + parameters * max(BYTES_PER_WEIGHT[name] for name in precisions)
+def ram_bytes(checkpoint: Checkpoint, network: Network) -> int:
+    """Estimate of the peak of `build`, whatever the precision."""
+    return PROCESS_BYTES + onnx_stream.ram_bytes(checkpoint, network)
 
 
-def build(source: Path, out: Path, precision: str, report: Progress) -> None:
-    """Build the folder `out`. For `run_apart`. Raises EngineFailed."""
+def build(source: Path, lora: str, out: Path, precision: str, report: Progress) -> None:
+    """Build the folder `out` of the checkpoint in `source`, with the adapter in the folder `lora` added ('' for none).
+
+    For `run_apart`. Raises EngineFailed, and as preflight does.
+    """
+    checkpoint = opened(source, lora)
+    network = network_of(checkpoint.config)
+    vectors = {name: floats(checkpoint.tensors[name]) for name, shape in network.tensors() if len(shape) == 1}
     report(f"build {precision}", 0, 1)
-    builder: Any = import_module("onnxruntime_genai.models.builder")
-    options = [f"{key}={value}" for key, value in {**PRECISIONS[precision], **COMMON}.items()]
-    place = (None, str(source), str(out), precision, "cpu", str(out.with_name(out.name + ".cache")))
     try:
-        with _replaced(builder, OWN_POSITIONS):
-            builder.create_model(*place, **builder.parse_extra_options(*place, options))
+        built = _graph(source, out, precision, weightless(source, vectors))
+        found = onnx_stream.matrices(built.model.graph.initializers, checkpoint, network)
+        onnx_stream.shrink(built, found)
+        super(type(built), built).save_model(str(out))
+        onnx_stream.fill(built, found, out, report)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
         raise EngineFailed(f"the model builder could not make {precision}: {error!r}"[:500], "report this") from error
-    finally:
-        shutil.rmtree(out.with_name(out.name + ".cache"), ignore_errors=True)
     _use_own_texts(source, out)
     mark_weights(out)
     report(f"build {precision}", 1, 1)
 
 
-OWN_POSITIONS: Mapping[str, Callable[..., Any]] = {
-    "make_rope_init": lambda self, config: None,
-    "make_rotary_embedding_caches_from_scratch": lambda self: rotations(self.weights, self.rope_attrs["cache_length"]),
-}
-"""The builder (0.18) passes over linear and yarn in a Llama without a word; for yarn in a Qwen it divides by zero, or
-blends by other steps than transformers and without `attention_factor`; it refuses llama3 there."""
+def _graph(source: Path, out: Path, precision: str, network: Any) -> Any:
+    """The builder's object with its graph of `network` (of torch), complete but for the matrices; nothing is saved but
+    the texts beside it."""
+    builder: Any = import_module("onnxruntime_genai.models.builder")
+    options = [f"{key}={value}" for key, value in {**PRECISIONS[precision], **COMMON}.items()]
+    place = (None, str(source), str(out), precision, "cpu", str(out.with_name(out.name + ".cache")))
+    made: list[Any] = []
+    kept = {"load_weights": lambda self, path: network, "save_model": lambda self, folder: made.append(self)}
+    try:
+        with _replaced(builder, {**OWN_POSITIONS, **kept}):
+            builder.create_model(*place, **builder.parse_extra_options(*place, options))
+    finally:
+        shutil.rmtree(out.with_name(out.name + ".cache"), ignore_errors=True)
+    return made[0]
 
 
 @contextmanager
@@ -116,7 +141,8 @@ def versions() -> dict[str, str]:
     """What decides the bytes of an ONNX folder, beside our own version."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("onnxruntime-genai", "onnx-ir", "torch", "transformers")}
+    names = ("onnxruntime-genai", "onnxruntime", "onnx-ir", "torch", "transformers")
+    return {name: version(name) for name in names} | {"onnx": str(VERSION)}
 
 
 def nodes(path: Path) -> dict[str, int]:

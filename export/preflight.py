@@ -25,6 +25,7 @@ from .vocabulary import Vocabulary, read_vocabulary
 
 ONNX_BITS = {"fp32": 48.0, "int8": 20.0, "int4": 8.0}
 """Bits per weight of a whole folder; a tied embedding is stored twice, in 32 bits but for int4."""
+ONNX_BLOCK = 32
 SPARE_DISK_BYTES = 64 << 20
 PROCESS_BYTES = 250 << 20
 """A Python process with the libraries and a vocabulary of 150,000 tokens."""
@@ -92,6 +93,8 @@ def preflight(
     check_used(checkpoint, {name for name, _ in network.tensors()})
     vocabulary = read_vocabulary(source, network.vocabulary)
     _check_template(vocabulary)
+    if onnx:
+        _check_precisions(quantizations, network)
     gguf = () if onnx else quantizations
     notes = [note for asked in gguf for note in _check_quantization(asked, checkpoint, network, imatrix)]
     base = base_type(checkpoint)
@@ -106,7 +109,7 @@ def preflight(
         quantizations=tuple(quantizations),
         base_bytes=base_bytes,
         file_bytes={asked: _file_bytes(asked, checkpoint, network, base_bytes, base) for asked in quantizations},
-        ram_bytes=_onnx_ram(checkpoint, quantizations) if onnx else ram_estimate(checkpoint, network, base),
+        ram_bytes=max(ram_estimate(checkpoint, network, base), _onnx_ram(checkpoint, network) if onnx else 0),
         notes=tuple(notes),
         lora=lora,
         keep_adapter=keep_adapter,
@@ -147,6 +150,16 @@ def _check_quantization(name: str, checkpoint: Checkpoint, network: Network, ima
     return [f"{name}: {len(odd)} of {len(matrices)} matrices have rows that are no multiple of {block_of(name)}"]
 
 
+def _check_precisions(precisions: Sequence[str], network: Network) -> None:
+    """The builder's int4 has the zero points of two blocks in a byte, and fails where a row has an odd number."""
+    widths = (network.hidden, network.heads * network.head, network.feed_forward)
+    odd = [width for width in widths if -(-width // ONNX_BLOCK) % 2]
+    if "int4" in precisions and odd:
+        raise ModelUnsupported(
+            f"int4 cannot be made of rows of {odd[0]}: an odd number of blocks of {ONNX_BLOCK}.", "Use --quant int8."
+        )
+
+
 def _file_bytes(name: str, checkpoint: Checkpoint, network: Network, base_bytes: int, base: str) -> int:
     if name == base:
         return base_bytes
@@ -157,10 +170,10 @@ def _file_bytes(name: str, checkpoint: Checkpoint, network: Network, base_bytes:
     return int(weights * BITS_PER_WEIGHT[name] / 8) + vectors
 
 
-def _onnx_ram(checkpoint: Checkpoint, precisions: Sequence[str]) -> int:
+def _onnx_ram(checkpoint: Checkpoint, network: Network) -> int:
     from .onnx_genai import ram_bytes
 
-    return ram_bytes(checkpoint.parameters, tuple(precisions))
+    return ram_bytes(checkpoint, network)
 
 
 def ram_estimate(checkpoint: Checkpoint, network: Network, base: str) -> int:

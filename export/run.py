@@ -146,7 +146,7 @@ def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
         path = plan.out / WORK / f"{plan.name}-{name}"
 
         def write(part: Path, name: str = name) -> tuple[float, int]:
-            done = run_apart(onnx_genai.build, plan.checkpoint.folder, part, name, progress=progress)
+            done = run_apart(onnx_genai.build, plan.checkpoint.folder, plan.merged, part, name, progress=progress)
             return done.seconds, done.peak_rss_bytes
 
         made = steps.make(path, inputs, write)

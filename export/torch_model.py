@@ -4,7 +4,7 @@ transformers; never runs code of a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,6 +63,17 @@ def torch_reference(
     with torch.no_grad():
         write_rows(rows, texts, computed())
         return _greedy(torch, model, list(prompt), set(ends), tokens)
+
+
+def weightless(folder: Path, vectors: Mapping[str, NDArray[np.float32]]) -> Any:
+    """The network in `folder` without memory for its matrices (torch's `meta` device), with its norms and biases, which
+    `vectors` are by name."""
+    torch, transformers = import_module("torch"), import_module("transformers")
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model: Any = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    model.load_state_dict({name: torch.from_numpy(one) for name, one in vectors.items()}, strict=False, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 def rotations(model: Any, positions: int) -> tuple[Any, Any]:

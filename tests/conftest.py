@@ -109,7 +109,7 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgemem.export.onnx_genai import build
 
     folder = tmp_path_factory.mktemp("onnx")
-    run_apart(build, make_checkpoint(folder / "source"), folder / "fp32", "fp32")
+    run_apart(build, make_checkpoint(folder / "source"), "", folder / "fp32", "fp32")
     return folder / "fp32" / "model.onnx"
 
 

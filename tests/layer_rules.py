@@ -105,6 +105,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "transformers": ("torch_model",),
         "peft": ("torch_model",),
         "onnx": ("onnx_genai",),
+        "onnx_ir": ("onnx_stream",),
         "onnxruntime_genai": ("onnx_genai",),
     },
 }

@@ -1,4 +1,4 @@
-"""ONNX graphs compute what torch computes, whatever the kind of positions."""
+"""ONNX folders are what the model builder writes and compute what torch computes, whatever the kind of positions."""
 
 from __future__ import annotations
 
@@ -64,9 +64,64 @@ def test_positions_are_those_of_torch(positions: str, kind: str, tmp_path: Path)
     from edgemem.export.onnx_genai import build
 
     source = make_checkpoint(tmp_path / "source", Tiny(kind=kind, rope=POSITIONS[positions]))
-    build(source, tmp_path / "fp32", "fp32", quiet)
+    build(source, "", tmp_path / "fp32", "fp32", quiet)
     theirs = torch_rows(source, some_ids())
     assert float(np.max(np.abs(onnx_rows(tmp_path / "fp32" / "model.onnx", some_ids()) - theirs))) < CLOSE
     if positions != "default":
         plain = make_checkpoint(tmp_path / "plain", Tiny(kind=kind, rope=POSITIONS["default"]))
         assert float(np.max(np.abs(torch_rows(plain, some_ids()) - theirs))) > 0.1
+
+
+NETWORKS = {
+    "qwen3": Tiny(layers=3),
+    "qwen3 in bfloat16": Tiny(dtype="BF16", layers=3),
+    "qwen3 untied": Tiny(tied=False, dtype="BF16"),
+    "qwen2 with biases": Tiny(kind="qwen2", tied=False),
+    "qwen2 tied": Tiny(kind="qwen2"),
+    "llama": Tiny(kind="llama", tied=False, dtype="F16"),
+    "llama tied": Tiny(kind="llama"),
+}
+
+
+def built_whole(source: Path, out: Path, precision: str) -> None:
+    """What the model builder itself makes of all weights at once."""
+    from importlib import import_module
+
+    from edgemem.export.onnx_genai import COMMON, PRECISIONS, mark_weights
+
+    builder: Any = import_module("onnxruntime_genai.models.builder")
+    options = [f"{key}={value}" for key, value in {**PRECISIONS[precision], **COMMON}.items()]
+    place = (None, str(source), str(out), precision, "cpu", str(out.with_name("cache")))
+    builder.create_model(*place, **builder.parse_extra_options(*place, options))
+    mark_weights(out)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_is_what_the_builder_writes(
+    network: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgemem.export import onnx_stream
+    from edgemem.export.onnx_genai import build
+
+    monkeypatch.setattr(onnx_stream, "CHUNK_ELEMENTS", 10_000)  # many pieces of each matrix, the last one smaller
+    source = make_checkpoint(tmp_path / "source", NETWORKS[network], shards=2)
+    built_whole(source, tmp_path / "whole", precision)
+    build(source, "", tmp_path / "ours", precision, quiet)
+    names = {path.name for path in (tmp_path / "ours").iterdir()}
+    assert names == {path.name for path in (tmp_path / "whole").iterdir()}
+    assert {"model.onnx", "model.onnx.data", "genai_config.json"} <= names
+    for name in ("model.onnx.data", "model.onnx", "genai_config.json"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
+    from edgemem.export.apart import run_apart
+    from edgemem.export.onnx_genai import build
+
+    peaks = []
+    for layers in (2, 14):
+        tiny = Tiny(dtype="BF16", hidden=512, feed_forward=2048, layers=layers)
+        source = make_checkpoint(tmp_path / f"source-{layers}", tiny)
+        peaks.append(run_apart(build, source, "", tmp_path / f"out-{layers}", "int8").peak_rss_bytes)
+    assert peaks[1] - peaks[0] < 30 << 20  # 12 layers more are 84 MB of weights in 16 bits, 45 quantized

@@ -224,6 +224,22 @@ def test_rows_that_do_not_fit_are_noted_and_refused_where_nothing_would_be_quant
         preflight(refused, tmp_path / "out", ["Q4_K_M"])
 
 
+def test_int4_as_onnx_needs_rows_of_an_even_number_of_blocks(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "a", Tiny(feed_forward=544))
+    with pytest.raises(ModelUnsupported, match="int4 cannot be made of rows of 544"):
+        preflight(folder, tmp_path / "out", ["int4"], onnx=True)
+    assert preflight(folder, tmp_path / "out", ["fp32", "int8"], onnx=True)
+
+
+def test_onnx_needs_memory_for_the_largest_matrix_however_many_there_are(tmp_path: Path) -> None:
+    shallow = make_checkpoint(tmp_path / "shallow", Tiny(dtype="BF16"))
+    deep = make_checkpoint(tmp_path / "deep", Tiny(dtype="BF16", layers=8))
+    wide = make_checkpoint(tmp_path / "wide", Tiny(dtype="BF16", feed_forward=4096))
+    ram = [preflight(one, tmp_path / "out", ["int4"], onnx=True).ram_bytes for one in (shallow, deep, wide)]
+    assert ram[0] == ram[1]
+    assert ram[2] - ram[0] == 2 * 256 * (4096 - 2 * 512)  # against queries, keys and values put together
+
+
 def test_very_low_bits_need_an_importance_matrix(sound: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="IQ2_M needs an importance matrix"):
         preflight(sound, tmp_path / "out", ["IQ2_M"])
