@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from test_export_lora import make_adapter
 from tiny_checkpoint import Tiny, make_checkpoint
+
+from edgemem.__main__ import run
 
 MISSING = [name for name in ("torch", "transformers", "onnxruntime_genai", "onnx") if find_spec(name) is None]
 pytestmark = [
@@ -125,3 +129,31 @@ def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
         source = make_checkpoint(tmp_path / f"source-{layers}", tiny)
         peaks.append(run_apart(build, source, "", tmp_path / f"out-{layers}", "int8").peak_rss_bytes)
     assert peaks[1] - peaks[0] < 30 << 20  # 12 layers more are 84 MB of weights in 16 bits, 45 quantized
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_an_adapter_is_added_as_peft_adds_it(kind: str, tmp_path: Path) -> None:
+    from edgemem.export.onnx_genai import build
+
+    tiny = Tiny(kind=kind, dtype="BF16")
+    source = make_checkpoint(tmp_path / "source", tiny)
+    make_adapter(tmp_path / "adapter", tiny)
+    build(source, str(tmp_path / "adapter"), tmp_path / "fp32", "fp32", quiet)
+    ours = onnx_rows(tmp_path / "fp32" / "model.onnx", some_ids())
+    assert float(np.max(np.abs(torch_rows(source, some_ids(), str(tmp_path / "adapter")) - ours))) < CLOSE
+    assert float(np.max(np.abs(torch_rows(source, some_ids()) - ours))) > 0.5
+
+
+def test_the_command_adds_an_adapter(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To the graph, and to the base that it is compared with, which is compared with peft."""
+    source = make_checkpoint(tmp_path / "source", Tiny(context=16384), shards=2, seed=3)
+    make_adapter(tmp_path / "adapter", Tiny())
+    words = ["export", "onnx", str(source), "--quant", "fp32", "--lora", str(tmp_path / "adapter"), "--json"]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    found = {one["name"]: one["checks"] for one in json.loads(capsys.readouterr().out)["checks"]}
+    measured = {(name, one["name"]): one["measured"] for name, checks in found.items() for one in checks}
+    assert measured["base", "torch"]["max_difference"] < CLOSE
+    assert measured["fp32", "logits"]["kl"] < 1e-4  # the base keeps its cache in 16 bits
+    sources = json.loads((tmp_path / "out" / "manifest.json").read_text())["source"]
+    assert "adapter_model.safetensors" in json.dumps(sources)

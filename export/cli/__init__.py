@@ -32,6 +32,7 @@ Source = Annotated[str, typer.Argument(help="Folder of a checkpoint (safetensors
 Push = Annotated[str, typer.Option("--push", help="Send the packed folder to this repository (org/name); asks first.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the model; default: NAME-export here.")]
 Name = Annotated[str, typer.Option("--name", help="Name of the model; default: that of the folder.")]
+Lora = Annotated[Path | None, typer.Option("--lora", help="Folder of a LoRA adapter (peft) to add first.")]
 Prompts = Annotated[Path | None, typer.Option("--prompts", help="Folder with the prompts the model was tuned with.")]
 Folder = Annotated[Path, typer.Argument(help="Folder that `edgemem export gguf` made.")]
 Moved = Annotated[Path | None, typer.Option("--source", help="Where the checkpoint is now, if it has moved.")]
@@ -62,7 +63,7 @@ def gguf(
     out: Out = None,
     name: Name = "",
     imatrix: Annotated[str, typer.Option("--imatrix", help="own: measured on our texts; or a file of one.")] = "",
-    lora: Annotated[Path | None, typer.Option("--lora", help="Folder of a LoRA adapter (peft) to add first.")] = None,
+    lora: Lora = None,
     keep_adapter: Annotated[
         bool, typer.Option("--keep-adapter", help="Keep the adapter a file of its own, loaded beside the base.")
     ] = False,
@@ -100,6 +101,7 @@ def onnx(
     quant: Annotated[str, typer.Option("--quant", help="int4, int8, fp32, with commas.")] = "int4",
     out: Out = None,
     name: Name = "",
+    lora: Lora = None,
     prompts: Prompts = None,
     force: Force = False,
     check: Checked = True,
@@ -109,7 +111,7 @@ def onnx(
 ) -> None:
     """Make ONNX folders of a checkpoint with onnxruntime-genai's builder, check them and pack a model folder.
 
-    The builder loads the whole checkpoint: see the estimate with --dry-run.
+    The weights go through one matrix at a time; --dry-run shows the estimate.
     """
     need(*HEAVY)
     from ..onnx_genai import parse
@@ -119,8 +121,8 @@ def onnx(
     name = name or found.name
     folder = out or Path(f"{name}-onnx-export")
     texts = str(prompts.absolute()) if prompts else ""
-    policy = str(run.flags.get("policy") or "edits")
-    request = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", origin=found.origin)
+    policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
+    request = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", adapter, origin=found.origin)
     _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run, check=check, force=force)
 
 
