@@ -93,7 +93,7 @@ def _use(best: dict[str, Any]) -> str:
     if best["format"] == "onnx":
         return (
             "With edgemem: `edgemem chat --model FOLDER`, where FOLDER is this folder. Each precision is a folder that "
-            "onnxruntime-genai loads, too."
+            "onnxruntime-genai loads, too, where its model builder made it."
         )
     adapter = next((one["file"] for one in best["files"] if one.get("adapter")), "")
     beside = f" and, on a line of its own, `ADAPTER ./{adapter}`" if adapter else ""

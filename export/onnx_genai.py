@@ -40,6 +40,8 @@ PROCESS_BYTES = 700 << 20
 CLASSES = ("Qwen3Model", "QwenModel", "LlamaModel")
 """The builder's, for what we export."""
 TEXTS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+DATA_FILES = ("model.onnx.data", "model.onnx_data")
+"""Where the weights are that do not fit the graph's file: the builder's name and optimum's."""
 MARK = "edgemem.weights_sha256"
 OWN_POSITIONS: Mapping[str, Callable[..., Any]] = {
     "make_rope_init": lambda self, config: None,
@@ -81,7 +83,7 @@ def build(source: Path, lora: str, out: Path, precision: str, report: Progress) 
         onnx_stream.fill(built, found, out, report)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
         raise EngineFailed(f"the model builder could not make {precision}: {error!r}"[:500], "report this") from error
-    _use_own_texts(source, out)
+    use_own_texts(source, out)
     mark_weights(out)
     report(f"build {precision}", 1, 1)
 
@@ -118,7 +120,7 @@ def _replaced(builder: Any, methods: Mapping[str, Callable[..., Any]]) -> Iterat
             setattr(builder, name, kind)
 
 
-def _use_own_texts(source: Path, out: Path) -> None:
+def use_own_texts(source: Path, out: Path) -> None:
     """The checkpoint's own tokenizer and template, byte for byte: the builder writes them anew."""
     for name in TEXTS:
         (out / name).unlink(missing_ok=True)
@@ -132,8 +134,8 @@ def mark_weights(out: Path) -> None:
     onnx: Any = import_module("onnx")
     path = out / "model.onnx"
     graph = onnx.load(path, load_external_data=False)
-    data = path.with_name("model.onnx.data")
-    onnx.helper.set_model_props(graph, {MARK: sha256_of(data) if data.is_file() else sha256_of(path)})
+    data = next((out / name for name in DATA_FILES if (out / name).is_file()), path)
+    onnx.helper.set_model_props(graph, {MARK: sha256_of(data)})
     onnx.save(graph, path)
 
 

@@ -175,6 +175,7 @@ def _command(made: Export, how: How) -> str:
         ",".join(made.plan.quantizations),
     ]
     words += ["--lora", "ADAPTER"] if made.plan.lora else []
+    words += ["--exporter", made.plan.exporter] if made.plan.exporter != "genai" else []
     words += ["--keep-adapter"] if made.plan.keep_adapter else []
     usual = made.plan.origin.partition("@")[0].rpartition("/")[2] or made.plan.checkpoint.name
     words += ["--name", made.plan.name] if made.plan.name != usual else []

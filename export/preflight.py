@@ -26,6 +26,8 @@ from .vocabulary import Vocabulary, read_vocabulary
 ONNX_BITS = {"fp32": 48.0, "int8": 20.0, "int4": 8.0}
 """Bits per weight of a whole folder; a tied embedding is stored twice, in 32 bits but for int4."""
 ONNX_BLOCK = 32
+EXPORTERS = ("genai", "optimum")
+"""Of ONNX: onnxruntime-genai's model builder, and optimum in an environment of its own."""
 SPARE_DISK_BYTES = 64 << 20
 PROCESS_BYTES = 250 << 20
 """A Python process with the libraries and a vocabulary of 150,000 tokens."""
@@ -51,6 +53,7 @@ class Plan:
     lora: str = ""
     keep_adapter: bool = False
     origin: str = ""
+    exporter: str = "genai"
 
     @property
     def source_name(self) -> str:
@@ -79,6 +82,7 @@ def preflight(
     lora: str = "",
     keep_adapter: bool = False,
     origin: str = "",
+    exporter: str = "genai",
 ) -> Plan:
     """Check `source` and plan; with `onnx` the quantizations are precisions of the model builder, `lora` is the folder
     of an adapter to add ('' for none), into the weights or (`keep_adapter`) as a file beside them.
@@ -94,7 +98,7 @@ def preflight(
     vocabulary = read_vocabulary(source, network.vocabulary)
     _check_template(vocabulary)
     if onnx:
-        _check_precisions(quantizations, network)
+        _check_exporter(exporter, quantizations, lora, network)
     gguf = () if onnx else quantizations
     notes = [note for asked in gguf for note in _check_quantization(asked, checkpoint, network, imatrix)]
     base = base_type(checkpoint)
@@ -109,11 +113,12 @@ def preflight(
         quantizations=tuple(quantizations),
         base_bytes=base_bytes,
         file_bytes={asked: _file_bytes(asked, checkpoint, network, base_bytes, base) for asked in quantizations},
-        ram_bytes=max(ram_estimate(checkpoint, network, base), _onnx_ram(checkpoint, network) if onnx else 0),
+        ram_bytes=max(ram_estimate(checkpoint, network, base), _onnx_ram(checkpoint, network, exporter) if onnx else 0),
         notes=tuple(notes),
         lora=lora,
         keep_adapter=keep_adapter,
         origin=origin,
+        exporter=exporter,
     )
     _check_out(plan)
     _check_fits(plan)
@@ -150,7 +155,23 @@ def _check_quantization(name: str, checkpoint: Checkpoint, network: Network, ima
     return [f"{name}: {len(odd)} of {len(matrices)} matrices have rows that are no multiple of {block_of(name)}"]
 
 
-def _check_precisions(precisions: Sequence[str], network: Network) -> None:
+def _check_exporter(exporter: str, precisions: Sequence[str], lora: str, network: Network) -> None:
+    """Refuse what an exporter of ONNX cannot. Raises InvalidInput, ModelUnsupported."""
+    if exporter not in EXPORTERS:
+        raise InvalidInput(f"there is no exporter {exporter!r}", f"use one of {', '.join(EXPORTERS)}")
+    if exporter == "genai":
+        _check_blocks(precisions, network)
+    elif list(precisions) != ["fp32"]:
+        raise InvalidInput("optimum exports in 32 bits only", "add --quant fp32")
+    elif lora:
+        raise InvalidInput("optimum takes no adapter", "leave out --exporter, or merge the adapter with peft first")
+    elif network.rope.kind != "default":
+        raise ModelUnsupported(
+            f"positions of the kind {network.rope.kind} are others in optimum's transformers.", "Leave out --exporter."
+        )
+
+
+def _check_blocks(precisions: Sequence[str], network: Network) -> None:
     """The builder's int4 has the zero points of two blocks in a byte, and fails where a row has an odd number."""
     widths = (network.hidden, network.heads * network.head, network.feed_forward)
     odd = [width for width in widths if -(-width // ONNX_BLOCK) % 2]
@@ -170,10 +191,12 @@ def _file_bytes(name: str, checkpoint: Checkpoint, network: Network, base_bytes:
     return int(weights * BITS_PER_WEIGHT[name] / 8) + vectors
 
 
-def _onnx_ram(checkpoint: Checkpoint, network: Network) -> int:
-    from .onnx_genai import ram_bytes
+def _onnx_ram(checkpoint: Checkpoint, network: Network, exporter: str) -> int:
+    from . import onnx_genai, onnx_optimum
 
-    return ram_bytes(checkpoint, network)
+    if exporter == "optimum":
+        return onnx_optimum.ram_bytes(checkpoint.parameters)
+    return onnx_genai.ram_bytes(checkpoint, network)
 
 
 def ram_estimate(checkpoint: Checkpoint, network: Network, base: str) -> int:

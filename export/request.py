@@ -20,7 +20,8 @@ FILE = "request.json"
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `export gguf`; paths are absolute. `origin` is the hub's `org/repo@commit`, '' for a folder."""
+    """The arguments of `export gguf`; paths are absolute. `origin` is the hub's `org/repo@commit`, '' for a folder;
+    `optimum` is the Python of optimum's environment where that is the exporter."""
 
     source: str
     name: str
@@ -32,6 +33,8 @@ class Request:
     lora: str = ""
     keep_adapter: bool = False
     origin: str = ""
+    exporter: str = "genai"
+    optimum: str = ""
 
     @property
     def how(self) -> How:
@@ -50,12 +53,13 @@ class Request:
             lora=self.lora,
             keep_adapter=self.keep_adapter,
             origin=self.origin,
+            exporter=self.exporter,
         )
 
     def make(self, plan: Plan, progress: Progress | None = None) -> Export:
         """Raises as `export_gguf`."""
         if self.format == "onnx":
-            return export_onnx(plan, progress)
+            return export_onnx(plan, progress, Path(self.optimum) if self.optimum else None)
         return export_gguf(plan, self.imatrix, progress, self.prompts)
 
 

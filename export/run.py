@@ -133,19 +133,23 @@ def export_gguf(plan: Plan, imatrix: str = "", progress: Progress | None = None,
     return Export(plan, base, tuple(files), source, importance, adapter)
 
 
-def export_onnx(plan: Plan, progress: Progress | None = None) -> Export:
-    """As `export_gguf`, by the model builder: a folder for each precision. The base is what they are compared with."""
-    from . import onnx_genai
+def export_onnx(plan: Plan, progress: Progress | None = None, optimum: Path | None = None) -> Export:
+    """As `export_gguf`: a folder for each precision, by the model builder, or where the plan says so by optimum in the
+    environment of the Python `optimum`. The base is what they are compared with."""
+    from . import onnx_genai, onnx_optimum
 
+    tools = onnx_optimum.versions() if plan.exporter == "optimum" else onnx_genai.versions()
     source = source_digests(plan.checkpoint, plan.lora, progress)
     steps = Steps(plan.out / WORK)
     base = make_base(plan, source, steps, progress)
     files = []
     for name in plan.quantizations:
-        inputs = {"source": source, "precision": name, "tools": tool_versions() | onnx_genai.versions()}
+        inputs = {"source": source, "precision": name, "tools": tool_versions() | tools}
         path = plan.out / WORK / f"{plan.name}-{name}"
 
         def write(part: Path, name: str = name) -> tuple[float, int]:
+            if optimum:
+                return onnx_optimum.build(plan.checkpoint.folder, optimum, part, progress)
             done = run_apart(onnx_genai.build, plan.checkpoint.folder, plan.merged, part, name, progress=progress)
             return done.seconds, done.peak_rss_bytes
 

@@ -106,6 +106,7 @@ PART_HOMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "peft": ("torch_model",),
         "onnx": ("onnx_genai",),
         "onnx_ir": ("onnx_stream",),
+        "optimum": ("optimum_child",),
         "onnxruntime_genai": ("onnx_genai",),
     },
 }

@@ -144,3 +144,55 @@ def test_the_template_is_the_folders(folder: Path) -> None:
         template.close()
     assert ids.count(2) == 1
     assert following[0] == 2
+
+
+def copying_graph(path: Path) -> None:
+    """A graph as optimum makes them, of one head of size 1: the past comes back with each id plus its position behind
+    it, and logit i after a token is the sum of all that, times i."""
+    onnx = pytest.importorskip("onnx")
+    make, kind = onnx.helper.make_node, onnx.TensorProto
+    cache = [1, 1, "past", 1]
+    nodes = [
+        make("Add", ["input_ids", "position_ids"], ["sum"]),
+        make("Cast", ["sum"], ["floats"], to=kind.FLOAT),
+        make("Reshape", ["floats", "shape"], ["new"]),
+        make("Concat", ["past_key_values.0.key", "new"], ["present.0.key"], axis=2),
+        make("Concat", ["past_key_values.0.value", "new"], ["present.0.value"], axis=2),
+        make("ReduceSum", ["present.0.key"], ["all"], keepdims=0),
+        make("Mul", ["all", "weights"], ["logits"]),
+    ]
+    given = [onnx.helper.make_tensor_value_info(name, kind.INT64, [1, "n"]) for name in ("input_ids", "position_ids")]
+    given += [onnx.helper.make_tensor_value_info("attention_mask", kind.INT64, [1, "total"])]
+    parts = ("0.key", "0.value")
+    given += [onnx.helper.make_tensor_value_info(f"past_key_values.{part}", kind.FLOAT, cache) for part in parts]
+    out = [onnx.helper.make_tensor_value_info("logits", kind.FLOAT, [1, 1, 640])]
+    out += [onnx.helper.make_tensor_value_info(f"present.{part}", kind.FLOAT, [1, 1, "all", 1]) for part in parts]
+    weights = onnx.numpy_helper.from_array(np.arange(640, dtype=np.float32).reshape(1, 1, 640), "weights")
+    shape = onnx.numpy_helper.from_array(np.array([1, 1, -1, 1]), "shape")
+    graph = onnx.helper.make_graph(nodes, "copying", given, out, [weights, shape])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+
+
+def test_a_graph_that_copies_its_past_computes_the_same_in_pieces_and_on_forks(tmp_path: Path) -> None:
+    from edgemem.engines import open_engine
+    from edgemem.engines.onnx_engine import OnnxEngine
+
+    folder = make_checkpoint(tmp_path / "model")
+    (folder / "genai_config.json").write_text(json.dumps({"model": {"context_length": 2000}}))
+    copying_graph(folder / "model.onnx")
+    engine = open_engine(folder / "model.onnx", context_tokens=1500, threads=1)
+    assert isinstance(engine, OnnxEngine)
+    try:
+        ids = [int(number) for number in np.random.default_rng(1).integers(3, 600, 700)]
+        whole, parts = engine.open(), engine.open()
+        whole.feed(ids)
+        for end in (1, 2, 255, 257, 700):
+            parts.feed(ids[:end])
+        fork = parts.fork()
+        fork.feed([*ids[:300], 5])
+        total = sum(ids) + sum(range(700))
+        assert whole._last_logits()[1] == parts._last_logits()[1] == total
+        assert fork._last_logits()[1] == sum(ids[:300]) + 5 + sum(range(301))
+    finally:
+        engine.close()

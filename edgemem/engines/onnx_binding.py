@@ -1,7 +1,8 @@
 """Only home of onnxruntime: one loaded graph, and key-value caches that it computes into in place.
 
-The graph is the model builder's of onnxruntime-genai: ids, mask and past in; logits and present out. Past and present
-are bound to the same memory, which is ours, so nothing is copied per token. Knows nothing of text.
+The graph has ids, mask and past in; logits and present out. That of onnxruntime-genai's model builder has past and
+present bound to the same memory, which is ours, so nothing is copied per token. One that asks for positions (optimum's)
+copies its past itself. Knows nothing of text.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class OnnxBinding:
         if past.type not in _FLOATS or logits.type != "tensor(float)":
             raise ModelUnsupported(f"{path.name} computes in {past.type}", "export it again for this machine")
         self._kind, self._shape = _FLOATS[past.type], past.shape
+        self._in_place = "position_ids" not in inputs
         self.vocabulary = int(logits.shape[2])
         trained = self.config.get("context_length")
         self.train_context = trained if isinstance(trained, int) and trained > 0 else context_tokens
@@ -114,22 +116,41 @@ class OnnxBinding:
         cache.reserve(total)
         ids = np.array([list(tokens)], np.int64)
         mask = np.ones((1, total), np.int64)
-        io = self._session.io_binding()
-        self._bind_in(io, "input_ids", ids)
-        self._bind_in(io, "attention_mask", mask)
-        for index, array in enumerate(cache.arrays):
-            part = ("key", "value")[index % 2]
-            self._bind_in(io, f"past_key_values.{index // 2}.{part}", array)
-            where = (f"present.{index // 2}.{part}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-            io.bind_output(*where)
-        io.bind_output("logits", "cpu")
+        compute = self._run_in_place if self._in_place else self._run_copying
         try:
-            self._session.run_with_iobinding(io)
+            rows = compute(cache, ids, mask)
         except Exception as error:
             raise EngineFailed(f"onnxruntime could not compute: {str(error)[:300]}", "report this model") from error
         cache.length = total
+        return rows
+
+    def _run_in_place(self, cache: Cache, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Logits:
+        io = self._session.io_binding()
+        self._bind_in(io, "input_ids", ids)
+        self._bind_in(io, "attention_mask", mask)
+        for name, array in zip(self._cache_names(), cache.arrays, strict=True):
+            self._bind_in(io, f"past_key_values.{name}", array)
+            io.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        io.bind_output("logits", "cpu")
+        self._session.run_with_iobinding(io)
         rows: Logits = io.get_outputs()[-1].numpy()[0]
         return rows
+
+    def _run_copying(self, cache: Cache, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Logits:
+        """For a graph that takes the past alone and gives it back with what is new behind it."""
+        names, held, total = self._cache_names(), cache.length, mask.shape[1]
+        feeds = {"input_ids": ids, "attention_mask": mask, "position_ids": np.arange(held, total)[None]}
+        for name, array in zip(names, cache.arrays, strict=True):
+            feeds[f"past_key_values.{name}"] = np.ascontiguousarray(array[:, :, :held])
+        logits, *present = self._session.run(["logits", *(f"present.{name}" for name in names)], feeds)
+        for array, new in zip(cache.arrays, present, strict=True):
+            array[:, :, held:total] = new[:, :, held:]
+        rows: Logits = logits[0]
+        return rows
+
+    def _cache_names(self) -> list[str]:
+        """In the order of a cache's arrays."""
+        return [f"{layer}.{part}" for layer in range(self.layers) for part in ("key", "value")]
 
     @staticmethod
     def _bind_in(io: Any, name: str, array: NDArray[Any]) -> None:

@@ -102,6 +102,9 @@ def onnx(
     out: Out = None,
     name: Name = "",
     lora: Lora = None,
+    exporter: Annotated[str, typer.Option("--exporter", help="genai, or optimum (fp32, fetched when first used).")] = (
+        "genai"
+    ),
     prompts: Prompts = None,
     force: Force = False,
     check: Checked = True,
@@ -122,8 +125,22 @@ def onnx(
     folder = out or Path(f"{name}-onnx-export")
     texts = str(prompts.absolute()) if prompts else ""
     policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
-    request = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", adapter, origin=found.origin)
+    asked = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", adapter, origin=found.origin)
+    request = replace(asked, exporter=exporter)
+    if exporter == "optimum" and not dry_run:
+        request.plan(folder)  # what cannot be exported is refused before anything is fetched
+        request = replace(request, optimum=_optimum(run))
     _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run, check=check, force=force)
+
+
+def _optimum(run: Run) -> str:
+    """The Python of optimum's environment, made if it is not there."""
+    from edgemem.cli.open import places_for
+
+    from ..onnx_optimum import environment
+
+    with run.output.progress() as report:
+        return str(environment(places_for(run).cache, offline=run.settings.offline, progress=report))
 
 
 def _export_and_send(
