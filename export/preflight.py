@@ -24,7 +24,8 @@ from .steps import WORK
 from .vocabulary import Vocabulary, read_vocabulary
 
 ONNX_BITS = {"fp32": 48.0, "int8": 20.0, "int4": 8.0}
-"""Bits per weight of a whole folder; a tied embedding is stored twice, in 32 bits but for int4."""
+"""Bits per weight of a whole folder; a tied embedding is stored twice, in 32 bits but for int4. (An untied one is in 32
+bits there, too: counted apart.)"""
 ONNX_BLOCK = 32
 EXPORTERS = ("genai", "optimum")
 """Of ONNX: onnxruntime-genai's model builder, and optimum in an environment of its own."""
@@ -185,7 +186,8 @@ def _file_bytes(name: str, checkpoint: Checkpoint, network: Network, base_bytes:
     if name == base:
         return base_bytes
     if name in ONNX_BITS:
-        return int(checkpoint.parameters * ONNX_BITS[name] / 8)
+        floats = network.vocabulary * network.hidden * 4 if name == "int4" and not network.tied else 0
+        return int(checkpoint.parameters * ONNX_BITS[name] / 8) + floats
     vectors = sum(tensor.elements * 4 for _, tensor in ordered(checkpoint, network) if len(tensor.shape) == 1)
     weights = sum(tensor.elements for _, tensor in ordered(checkpoint, network) if len(tensor.shape) > 1)
     return int(weights * BITS_PER_WEIGHT[name] / 8) + vectors

@@ -231,6 +231,12 @@ def test_int4_as_onnx_needs_rows_of_an_even_number_of_blocks(tmp_path: Path) -> 
     assert preflight(folder, tmp_path / "out", ["fp32", "int8"], onnx=True)
 
 
+def test_an_untied_embedding_stays_in_32_bits_as_onnx(tmp_path: Path) -> None:
+    folders = [make_checkpoint(tmp_path / str(tied), Tiny(tied=tied, hidden=128, layers=1)) for tied in (True, False)]
+    tied, untied = (preflight(one, tmp_path / "out", ["int4"], onnx=True).file_bytes["int4"] for one in folders)
+    assert untied - tied == 640 * 128 * (4 + 1)
+
+
 def test_onnx_needs_memory_for_the_largest_matrix_however_many_there_are(tmp_path: Path) -> None:
     shallow = make_checkpoint(tmp_path / "shallow", Tiny(dtype="BF16"))
     deep = make_checkpoint(tmp_path / "deep", Tiny(dtype="BF16", layers=8))
