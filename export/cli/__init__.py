@@ -39,8 +39,6 @@ Moved = Annotated[Path | None, typer.Option("--source", help="Where the checkpoi
 Force = Annotated[bool, typer.Option("--force", help="Keep what failed its checks, marked.")]
 Checked = Annotated[bool, typer.Option("--check/--no-check", help="Check and pack, or stop when the files are made.")]
 LIGHT = ("gguf", "safetensors", "tokenizers")
-
-
 HEAVY = (*LIGHT, "torch", "transformers", "onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai")
 
 
@@ -83,13 +81,10 @@ def gguf(
     from ..request import Request
 
     found = _source(run, source, dry_run)
-    name = name or found.name
-    folder = out or Path(f"{name}-export")
-    file = imatrix if imatrix in ("", "own") else str(Path(imatrix).absolute())
-    texts = str(prompts.absolute()) if prompts else ""
-    policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
-    asked = Request(str(found.folder), name, parse(quant), file, texts, policy)
-    request = replace(asked, lora=adapter, keep_adapter=keep_adapter, origin=found.origin)
+    file = imatrix if imatrix in ("", "own") else _absolute(Path(imatrix))
+    asked = Request(str(found.folder), name or found.name, parse(quant), file, _absolute(prompts), _policy(run))
+    request = replace(asked, lora=_absolute(lora), keep_adapter=keep_adapter, origin=found.origin)
+    folder = out or Path(f"{request.name}-export")
     _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run, check=check, force=force)
 
 
@@ -121,16 +116,22 @@ def onnx(
     from ..request import Request
 
     found = _source(run, source, dry_run)
-    name = name or found.name
-    folder = out or Path(f"{name}-onnx-export")
-    texts = str(prompts.absolute()) if prompts else ""
-    policy, adapter = str(run.flags.get("policy") or "edits"), str(lora.absolute()) if lora else ""
-    asked = Request(str(found.folder), name, parse(quant), "", texts, policy, "onnx", adapter, origin=found.origin)
-    request = replace(asked, exporter=exporter)
+    asked = Request(str(found.folder), name or found.name, parse(quant), "", _absolute(prompts), _policy(run), "onnx")
+    request = replace(asked, lora=_absolute(lora), origin=found.origin, exporter=exporter)
+    folder = out or Path(f"{request.name}-onnx-export")
     if exporter == "optimum" and not dry_run:
         request.plan(folder)  # what cannot be exported is refused before anything is fetched
         request = replace(request, optimum=_optimum(run))
     _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run, check=check, force=force)
+
+
+def _absolute(path: Path | None) -> str:
+    """A path as a request holds it; '' for none."""
+    return str(path.absolute()) if path else ""
+
+
+def _policy(run: Run, usual: str = "edits") -> str:
+    return str(run.flags.get("policy") or usual)
 
 
 def _optimum(run: Run) -> str:
@@ -202,10 +203,10 @@ def recipe(
 
     wanted = open_recipe(name)
     found = _source(run, source or wanted.checkpoint, dry_run)
-    texts, policy = str(prompts.absolute()) if prompts else wanted.card.prompts, run.flags.get("policy")
+    texts = _absolute(prompts) or wanted.card.prompts
     asked = Request(str(found.folder), wanted.card.name, wanted.quantizations, wanted.imatrix, texts)
-    request = replace(asked, policy=str(policy or wanted.card.policy), origin=found.origin)
-    folder = out or Path(f"{wanted.card.name}-export")
+    request = replace(asked, policy=_policy(run, wanted.card.policy), origin=found.origin)
+    folder = out or Path(f"{request.name}-export")
     wanted.check(request.plan(folder))
     _export_and_send(run, request, folder, push=push, yes=yes, dry_run=dry_run)
 
@@ -232,7 +233,7 @@ def ladder(
 
     source_, dequantized = _checkpoint_or_model(run, source, out)
     folder = out or Path(f"{source_.name}-ladder")
-    how = How(str(prompts.absolute()) if prompts else "", str(run.flags.get("policy") or "edits"))
+    how = How(_absolute(prompts), _policy(run))
     names = _asked(quant, made.GGUF, "gguf"), _asked(onnx, made.ONNX, "onnx")
     made.check_names(imatrix, *names)
     asked = made.Ladder(source_.folder, folder, source_.name, *names, how, imatrix, source_.origin, dequantized)
