@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from edgemem.engines.base import Branch, EngineInfo, Generation, Question
 from edgemem.engines.llama_binding import VERSION, Binding, Row, system_info
 from edgemem.engines.llama_session import LlamaSession
-from edgemem.engines.rendering import render, render_next
+from edgemem.engines.rendering import TextsAsIds
 from edgemem.engines.template import ChatTemplate
 from edgemem.engines.writing import Writing
 from edgemem.errors import Cancelled, EngineFailed, ModelUnsupported
-from edgemem.values import Message
 
 
-class LlamaEngine:
+class LlamaEngine(TextsAsIds):
     """A loaded GGUF model. Safe to use from several threads: they take turns, token by token."""
 
     def __init__(self, binding: Binding, *, digest: str = "") -> None:
         self.binding, options, path = binding, binding.options, binding.path
+        self.tokens = binding
         self.lock = threading.RLock()
         self._free = list(range(self.binding.options.sequences - 1, -1, -1))
         source = self.binding.metadata("tokenizer.chat_template")
@@ -61,23 +61,6 @@ class LlamaEngine:
         with self.lock:
             self.template.close()
             self.binding.close()
-
-    # --- text and tokens
-
-    def tokenize(self, text: str) -> list[int]:
-        return self.binding.tokenize(text, special=False)
-
-    def detokenize(self, ids: Sequence[int]) -> str:
-        return b"".join(self.binding.piece(token) for token in ids).decode("utf-8", "replace")
-
-    def count(self, text: str) -> int:
-        return len(self.tokenize(text))
-
-    def render(self, messages: Sequence[Message], *, think: bool = False) -> list[int]:
-        return render(self.binding, self.template, messages, think=think)
-
-    def render_next(self, message: Message, *, think: bool = False) -> list[int]:
-        return render_next(self.binding, self.template, message, think=think)
 
     # --- sequences
 

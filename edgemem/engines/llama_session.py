@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 
 from edgemem.engines.base import Constraint, Drafter, Ids, SealedFile
 from edgemem.engines.drafting import Drafts, may_draft
+from edgemem.engines.feeding import check_room, feed
 from edgemem.engines.llama_binding import Row
 from edgemem.engines.sampling import log_probabilities
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.writing import Logits, Writing
-from edgemem.errors import Cancelled, ContextExceeded, EngineFailed
+from edgemem.errors import ContextExceeded, EngineFailed
 from edgemem.values import GREEDY, Piece, Sampling, Stats
 
 if TYPE_CHECKING:
     from edgemem.engines.llama import LlamaEngine
-
-CANCELLABLE_TOKENS = 128  # about 1-2 s of prefill of a 1.5B on two cores: what a reply may have to wait
 
 SCORED_ROWS = 64  # rows of logits that are held at once while options are scored: 40 MB with a vocabulary of 150,000
 
@@ -50,24 +49,12 @@ class LlamaSession:
         return self._logits
 
     def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
-        started = time.perf_counter()
-        if len(ids) > self._engine.binding.context_tokens:
-            raise ContextExceeded(
-                f"the prompt has {len(ids)} tokens, the model's context {self._engine.binding.context_tokens}",
-                "shorten the message, or use a larger context: --context N",
-            )
-        shared = _common_prefix(self._ids, ids)
-        with self._engine.lock:
-            self._cut(shared)
-        step = self._engine.binding.options.batch_tokens if cancelled is None else CANCELLABLE_TOKENS
-        for start in range(shared, len(ids), step):
-            if cancelled is not None and cancelled():
-                raise Cancelled("stopped while reading the prompt")
-            part = ids[start : start + step]
-            with self._engine.lock:  # per batch, so that another session's turn comes in between
-                (logits,) = self._engine.binding.decode(self.rows(part))
-                self.take(part, logits)
-        self._prefill = Stats(prompt_tokens=len(ids), cached_tokens=shared, first_token_s=time.perf_counter() - started)
+        binding = self._engine.binding
+        check_room(len(ids), binding.context_tokens)
+        step = binding.options.batch_tokens
+        self._prefill = feed(
+            self._ids, ids, batch_tokens=step, cut=self._cut, compute=self._compute, cancelled=cancelled
+        )
         return self._prefill
 
     def generate(
@@ -220,12 +207,8 @@ class LlamaSession:
         self._logits = logits
 
     def check_room(self, tokens: int) -> None:
-        room = self._engine.binding.context_tokens
-        if len(self._ids) + tokens > room:
-            raise ContextExceeded(
-                f"{len(self._ids) + tokens} tokens do not fit the model's context of {room}",
-                "use a larger one: --context N",
-            )
+        """Raises ContextExceeded when so many more tokens do not fit."""
+        check_room(len(self._ids) + tokens, self._engine.binding.context_tokens)
 
     def replay(self) -> None:
         """Compute the logits after the last id again (one token), when they were not kept."""
@@ -236,14 +219,20 @@ class LlamaSession:
         last = self._ids[-1]
         with self._engine.lock:
             self._cut(len(self._ids) - 1)
-            (logits,) = self._engine.binding.decode(self.rows([last]))
-            self.take([last], logits)
+            self._compute([last])
+
+    def _compute(self, tokens: Sequence[int]) -> None:
+        """Append `tokens` as one batch; between two of them another session's turn may come."""
+        with self._engine.lock:
+            (logits,) = self._engine.binding.decode(self.rows(tokens))
+            self.take(tokens, logits)
 
     def _cut(self, length: int) -> None:
         if length < len(self._ids):
-            self._engine.binding.trim(self._sequence, length)
-            del self._ids[length:]
-            self._logits = None
+            with self._engine.lock:
+                self._engine.binding.trim(self._sequence, length)
+                del self._ids[length:]
+                self._logits = None
 
     def _fingerprint(self) -> dict[str, str]:
         info = self._engine.info
@@ -255,10 +244,3 @@ class LlamaSession:
             "flash_attention": info.details["flash_attention"],  # it lays out the values the other way round
             "version": info.version,
         }
-
-
-def _common_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
-    for index, (one, other) in enumerate(zip(held, wanted, strict=False)):
-        if one != other:
-            return index
-    return min(len(held), len(wanted))

@@ -13,21 +13,21 @@ from itertools import pairwise
 from pathlib import Path
 
 from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question, SealedFile
+from edgemem.engines.feeding import check_room, feed
 from edgemem.engines.onnx_binding import VERSION, Cache, Logits, OnnxBinding
 from edgemem.engines.onnx_tokenizer import OnnxTokenizer
-from edgemem.engines.rendering import render, render_next
+from edgemem.engines.rendering import TextsAsIds
 from edgemem.engines.sampling import log_probabilities
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.template import ChatTemplate
 from edgemem.engines.writing import Writing
-from edgemem.errors import Cancelled, ContextExceeded, EngineFailed
-from edgemem.values import GREEDY, Message, Piece, Sampling, Stats
+from edgemem.errors import Cancelled, EngineFailed
+from edgemem.values import GREEDY, Piece, Sampling, Stats
 
 BATCH_TOKENS = 512
-CANCELLABLE_TOKENS = 128  # as in the llama engine: what a reply may have to wait
 
 
-class OnnxEngine:
+class OnnxEngine(TextsAsIds):
     """A loaded ONNX folder. Safe to use from several threads: they take turns, batch by batch."""
 
     def __init__(
@@ -57,21 +57,6 @@ class OnnxEngine:
     def close(self) -> None:
         with self.lock:
             self.template.close()
-
-    def tokenize(self, text: str) -> list[int]:
-        return self.tokens.tokenize(text, special=False)
-
-    def detokenize(self, ids: Sequence[int]) -> str:
-        return b"".join(self.tokens.piece(token) for token in ids).decode("utf-8", "replace")
-
-    def count(self, text: str) -> int:
-        return len(self.tokenize(text))
-
-    def render(self, messages: Sequence[Message], *, think: bool = False) -> list[int]:
-        return render(self.tokens, self.template, messages, think=think)
-
-    def render_next(self, message: Message, *, think: bool = False) -> list[int]:
-        return render_next(self.tokens, self.template, message, think=think)
 
     def open(self) -> OnnxSession:
         return OnnxSession(self, Cache(self.binding))
@@ -131,16 +116,10 @@ class OnnxSession:
         return tuple(self._ids)
 
     def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
-        started = time.perf_counter()
         self._check_room(len(ids))
-        shared = _common_prefix(self._ids, ids)
-        self._cut(shared)
-        step = BATCH_TOKENS if cancelled is None else CANCELLABLE_TOKENS
-        for start in range(shared, len(ids), step):
-            if cancelled is not None and cancelled():
-                raise Cancelled("stopped while reading the prompt")
-            self._compute(ids[start : start + step])
-        self._prefill = Stats(prompt_tokens=len(ids), cached_tokens=shared, first_token_s=time.perf_counter() - started)
+        self._prefill = feed(
+            self._ids, ids, batch_tokens=BATCH_TOKENS, cut=self._cut, compute=self._compute, cancelled=cancelled
+        )
         return self._prefill
 
     def generate(
@@ -245,12 +224,7 @@ class OnnxSession:
             self._logits = None
 
     def _check_room(self, tokens: int) -> None:
-        room = self._engine.info.context_tokens
-        if tokens > room:
-            raise ContextExceeded(
-                f"{tokens} tokens do not fit the model's context of {room}",
-                "shorten the message, or use a larger context: --context N",
-            )
+        check_room(tokens, self._engine.info.context_tokens)
 
     def _fingerprint(self) -> dict[str, str]:
         info = self._engine.info
@@ -267,10 +241,3 @@ def _own(session: object) -> OnnxSession:
     if not isinstance(session, OnnxSession):
         raise EngineFailed("a session of another engine was given to this one")
     return session
-
-
-def _common_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
-    for index, (one, other) in enumerate(zip(held, wanted, strict=False)):
-        if one != other:
-            return index
-    return min(len(held), len(wanted))

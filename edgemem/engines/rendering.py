@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edgemem.engines.template import ChatTemplate
+from edgemem.engines.writing import Pieces
 from edgemem.errors import ModelUnsupported
 from edgemem.values import Message
 
@@ -16,6 +17,32 @@ class Tokenizes(Protocol):
     def tokenize(self, text: str, *, special: bool) -> list[int]: ...
 
     def bos(self) -> list[int]: ...
+
+
+class Vocabulary(Tokenizes, Pieces, Protocol):
+    """Text to ids, and ids to text."""
+
+
+class TextsAsIds:
+    """What an engine with a vocabulary and a chat template says of texts; see `Engine`."""
+
+    tokens: Vocabulary
+    template: ChatTemplate
+
+    def tokenize(self, text: str) -> list[int]:
+        return self.tokens.tokenize(text, special=False)
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        return b"".join(self.tokens.piece(token) for token in ids).decode("utf-8", "replace")
+
+    def count(self, text: str) -> int:
+        return len(self.tokenize(text))
+
+    def render(self, messages: Sequence[Message], *, think: bool = False) -> list[int]:
+        return render(self.tokens, self.template, messages, think=think)
+
+    def render_next(self, message: Message, *, think: bool = False) -> list[int]:
+        return render_next(self.tokens, self.template, message, think=think)
 
 
 def render(tokenizer: Tokenizes, template: ChatTemplate, messages: Sequence[Message], *, think: bool) -> list[int]:

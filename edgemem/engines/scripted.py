@@ -15,9 +15,10 @@ from pathlib import Path
 
 from edgemem.engines.base import Branch, Constraint, Drafter, EngineInfo, Generation, Ids, Question, SealedFile
 from edgemem.engines.drafting import Drafts, may_draft
+from edgemem.engines.feeding import check_room, common_prefix
 from edgemem.engines.snapshot import read_snapshot, write_snapshot
 from edgemem.engines.text import TextStream
-from edgemem.errors import Cancelled, ContextExceeded, EngineFailed, InvalidInput
+from edgemem.errors import Cancelled, EngineFailed, InvalidInput
 from edgemem.values import GREEDY, Message, Piece, Sampling, Stats
 
 _WORDS = re.compile(r"<\|[a-z]+\|>|\s*[^\s<]+|\s+|<")
@@ -154,17 +155,10 @@ class ScriptedSession:
         return tuple(self._ids)
 
     def feed(self, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> Stats:
-        room = self._engine.info.context_tokens
-        if len(ids) > room:
-            raise ContextExceeded(
-                f"the prompt has {len(ids)} tokens, the model's context {room}",
-                "shorten the message, or use a larger context: --context N",
-            )
+        check_room(len(ids), self._engine.info.context_tokens)
         if cancelled is not None and cancelled():
             raise Cancelled("stopped while reading the prompt")
-        shared = 0
-        while shared < min(len(ids), len(self._ids)) and ids[shared] == self._ids[shared]:
-            shared += 1
+        shared = common_prefix(self._ids, ids)
         self._ids = list(ids)
         self._prefill = Stats(prompt_tokens=len(ids), cached_tokens=shared)
         return self._prefill
