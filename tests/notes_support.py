@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 NOTES = "You keep notes about a user"
-"""Stands in every prompt of an update by `edits`, and in no other one."""
+"""Stands in every prompt of an update by `edits` but those of `REQUESTS`, and in no other one."""
+REQUESTS = "Of one sentence of the message say what it is"
+"""Stands in the prompts of its look for requests."""
 
 
 def last_message(prompt: str) -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from notes_support import NOTES, last_message, noting
+from notes_support import NOTES, REQUESTS, last_message, noting
 
 from edgemem.assistant import Assistant, open_assistant
 from edgemem.engines.scripted import ScriptedEngine
@@ -100,7 +100,8 @@ def test_an_update_leaves_the_chats_own_sequence_untouched(opened: Opener) -> No
         assert after.cached_tokens == before.prompt_tokens + before.output_tokens
         updates = assistant.engine.scored  # type: ignore[attr-defined]
         assert updates
-        assert all(NOTES in prompt for prompt in updates)
+        assert all(NOTES in prompt or REQUESTS in prompt for prompt in updates)
+        assert not any("helpful personal assistant" in prompt for prompt in updates)
         assert not any("helpful personal assistant" in prompt for prompt in updates)
 
 
