@@ -175,6 +175,8 @@ def copying_graph(path: Path) -> None:
 
 
 def test_a_graph_that_copies_its_past_computes_the_same_in_pieces_and_on_forks(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
     from edgemem.engines import open_engine
     from edgemem.engines.onnx_engine import OnnxEngine
 
