@@ -22,7 +22,7 @@ from .architecture import Network, network_of
 from .checkpoint import Checkpoint
 from .convert import opened
 from .lora import floats
-from .torch_model import rotations, weightless
+from .torch_model import PROCESS_BYTES, rotations, weightless
 
 VERSION = 2
 """Raise it whenever the bytes change that are written for a checkpoint."""
@@ -35,8 +35,6 @@ PRECISIONS: Mapping[str, Mapping[str, str]] = {
 GGUF's Q4_K_M, at 1.3 times the size of the default (measured on a tiny and a 0.6B-shaped Qwen3)."""
 COMMON = {"prune_lm_head": "true"}
 """A chat needs the logits of the last position only: 512 rows of a vocabulary of 152,000 are 311 MB."""
-PROCESS_BYTES = 700 << 20
-"""torch, transformers, onnxruntime and the builder."""
 CLASSES = ("Qwen3Model", "QwenModel", "LlamaModel")
 """The builder's, for what we export."""
 TEXTS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

@@ -25,11 +25,11 @@ from .apart import TAIL_CHARS, Progress
 from .architecture import network_of
 from .checkpoint import INDEX, Checkpoint, open_checkpoint, read_json
 from .onnx_genai import mark_weights, use_own_texts
+from .torch_model import PROCESS_BYTES
 
 LOCK, CHILD = Path(__file__).with_name("optimum-lock.txt"), Path(__file__).with_name("optimum_child.py")
 SHARED = ("torch", "onnx", "onnxruntime", "numpy", "safetensors", "requests", "yaml", "tqdm", "packaging")
 """What the environment takes from ours; by their import names."""
-PROCESS_BYTES = 700 << 20
 BYTES_PER_WEIGHT = 11
 """Peak memory: 6.6 GB seen for 0.6 B weights."""
 DONE = "edgemem-lock.sha256"

@@ -102,7 +102,6 @@ def test_an_update_leaves_the_chats_own_sequence_untouched(opened: Opener) -> No
         assert updates
         assert all(NOTES in prompt or REQUESTS in prompt for prompt in updates)
         assert not any("helpful personal assistant" in prompt for prompt in updates)
-        assert not any("helpful personal assistant" in prompt for prompt in updates)
 
 
 @pytest.mark.parametrize("notes", [False, True])

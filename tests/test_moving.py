@@ -112,9 +112,13 @@ PASSPHRASE = "plums and an old hedge"
 
 
 @pytest.fixture
-def sealed(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An encrypted export of that memory; its passphrase is in the variable."""
+def encryption() -> None:
     pytest.importorskip("cryptography", reason="the extra encryption has no wheel for this system")
+
+
+@pytest.fixture
+def sealed(encryption: None, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An encrypted export of that memory; its passphrase is in the variable."""
     monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", PASSPHRASE)
     file = tmp_path / "out.json"
     call("memory", "export", "--encrypt", "-o", str(file))
@@ -164,9 +168,8 @@ def test_a_damaged_encrypted_export_is_an_error(sealed: Path, part: str, code: i
 
 
 def test_an_encrypted_export_needs_a_file_and_a_passphrase_worth_the_name(
-    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encryption: None, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("cryptography", reason="the extra encryption has no wheel for this system")
     monkeypatch.setenv("EDGEMEM_EXPORT_PASSPHRASE", "short")
     assert "goes into a file" in call("memory", "export", "--encrypt", code=2).err
     assert "at least 8" in call("memory", "export", "--encrypt", "-o", str(tmp_path / "out.json"), code=2).err
@@ -182,6 +185,15 @@ def test_forgetting_reaches_an_encrypted_export_and_its_passphrase_stays(furnish
     assert "Bergen" not in (furnished / "users/mira/memory.md").read_text("utf-8")
     assert "Grows plums" in (furnished / "users/mira/memory.md").read_text("utf-8")
     assert broken.read_text("utf-8") == '{\n "edgemem": 2, damaged'
+
+
+def test_forgetting_leaves_another_encrypted_export_in_its_place_alone(furnished: Path, sealed: Path) -> None:
+    call("memory", "add", "Sings bass", "--user", "mira")
+    other = sealed.with_name("other.json")
+    call("memory", "export", "--encrypt", "-o", str(other), "--user", "mira")
+    sealed.write_bytes(other.read_bytes())
+    call("memory", "forget", "--yes", "Bergen")
+    assert sealed.read_bytes() == other.read_bytes()
 
 
 def test_a_round_trip_loses_nothing(furnished: Path, tmp_path: Path) -> None:

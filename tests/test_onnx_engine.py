@@ -149,7 +149,7 @@ def test_the_template_is_the_folders(folder: Path) -> None:
 def copying_graph(path: Path) -> None:
     """A graph as optimum makes them, of one head of size 1: the past comes back with each id plus its position behind
     it, and logit i after a token is the sum of all that, times i."""
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="the extra export is not installed")
     make, kind = onnx.helper.make_node, onnx.TensorProto
     cache = [1, 1, "past", 1]
     nodes = [
@@ -175,8 +175,7 @@ def copying_graph(path: Path) -> None:
 
 
 def test_a_graph_that_copies_its_past_computes_the_same_in_pieces_and_on_forks(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     from edgemem.engines import open_engine
     from edgemem.engines.onnx_engine import OnnxEngine
 

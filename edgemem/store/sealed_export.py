@@ -27,7 +27,9 @@ def seal_export(text: str, passphrase: str) -> tuple[str, str]:
 
 
 def seal_export_again(text: str, form: str, before: bytes) -> str:
-    """`text` in the place of what is in `before`, for the same passphrase. Raises InvalidInput: `before` is damaged."""
+    """`text` in the place of what is in `before`, for the same passphrase. Raises InvalidInput (`before` is damaged),
+    MemoryLocked (it has another key: sealed with ours under its vault, nobody could open it)."""
+    text_in(form, before)
     return _text(_vault(_values(before)), _seal(form), text)
 
 

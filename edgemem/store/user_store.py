@@ -687,18 +687,19 @@ class UserStore:
         return {Path(name): form for name, form in known if is_export(Path(name))}
 
     def _exports_again(self) -> dict[Path, str]:
-        """Write the exports anew, from today's memory: each that was, with its form. An encrypted one that is damaged
-        stays as it is."""
+        """Write the exports anew, from today's memory: each that was, with its form. An encrypted one that is damaged,
+        or another one in its place, stays as it is."""
         written: dict[Path, str] = {}
         for path, form in self.exports().items():
-            with suppress(InvalidInput):
-                replace_whole(path, self._export_again(path, form).encode())
-                written[path] = form
+            text = self._export(form)
+            if form.startswith(SEALED):
+                try:
+                    text = seal_export_again(text, form, path.read_bytes())
+                except (InvalidInput, MemoryLocked):
+                    continue
+            replace_whole(path, text.encode())
+            written[path] = form
         return written
-
-    def _export_again(self, path: Path, form: str) -> str:
-        text = self._export(form)
-        return seal_export_again(text, form, path.read_bytes()) if form.startswith(SEALED) else text
 
     def forget_everything(self) -> Forgotten:
         """Remove every file of the user: memory, journal, computed prompts, typed history, keys. Cannot be undone.
