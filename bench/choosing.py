@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +14,28 @@ from .values import Case, History
 
 
 @dataclass(frozen=True)
+class Draw:
+    """How many histories of a task, and how many questions about each (None: all)."""
+
+    histories: int | None = None
+    questions: int | None = None
+
+
+@dataclass(frozen=True)
 class Preset:
-    """Which tasks, and of each how many histories and how many questions about each (None: all)."""
+    """The tasks, each with what is drawn of it, and what is drawn of a task that is asked for by name."""
 
-    tasks: tuple[str, ...]
-    histories: int | None
-    questions: int | None
+    tasks: Mapping[str, Draw]
+    other: Draw
 
 
+_STANDARD, _ALL = Draw(4, 12), Draw()
 PRESETS = {
-    "quick": Preset(("memoryctrl", "prefeval"), 2, 4),
-    "standard": Preset(("memoryctrl", "personamem_v1", "prefeval", "locomo"), 4, 12),
-    "full": Preset(tuple(TASKS), None, None),
+    "quick": Preset({"prefeval": Draw(2, 4), "memsyco": Draw(6, 1)}, Draw(2, 4)),
+    "standard": Preset(dict.fromkeys(("memoryctrl", "personamem_v1", "prefeval", "locomo"), _STANDARD), _STANDARD),
+    "full": Preset(dict.fromkeys(TASKS, _ALL), _ALL),
 }
+"""`quick` takes tasks with short chats: an update of MemoryCtrl reads 5,500 tokens, one of PrefEval some 100."""
 
 
 def choose(preset: str, tasks: Sequence[str] = (), data: Path | None = None) -> list[Case]:
@@ -37,7 +46,11 @@ def choose(preset: str, tasks: Sequence[str] = (), data: Path | None = None) -> 
     if preset not in PRESETS:
         raise InvalidInput(f"there is no preset {preset!r}", f"use {', '.join(PRESETS)}")
     wanted = PRESETS[preset]
-    return [case for name in tasks or _there(wanted, data) for case in sample(load_task(name, data), wanted)]
+    return [
+        case
+        for name in tasks or _there(wanted, data)
+        for case in sample(load_task(name, data), wanted.tasks.get(name, wanted.other))
+    ]
 
 
 def _there(preset: Preset, data: Path | None) -> list[str]:
@@ -48,15 +61,15 @@ def _there(preset: Preset, data: Path | None) -> list[str]:
     return found
 
 
-def sample(cases: Sequence[Case], preset: Preset) -> list[Case]:
+def sample(cases: Sequence[Case], draw: Draw) -> list[Case]:
     """Histories of as many persons as can be, and of each a drawn part of its questions."""
     histories = {case.history.id: case.history for case in cases}
-    kept = _of_many_persons(sorted(histories.values(), key=lambda one: _chance(one.id)))[: preset.histories]
+    kept = _of_many_persons(sorted(histories.values(), key=lambda one: _chance(one.id)))[: draw.histories]
     drawn = [
         case
         for history in kept
         for case in sorted((c for c in cases if c.history.id == history.id), key=lambda c: _chance(c.id))[
-            : preset.questions
+            : draw.questions
         ]
     ]
     return in_order(drawn)
