@@ -8,7 +8,10 @@ from pathlib import Path
 
 import edgemem
 
-WRITERS = ("assistant.py", "memory/*", "memory/languages/*", "policies/*.py", "prompting/*.py", "prompting/texts/*")
+WRITERS = (
+    *("assistant.py", "memory/*", "memory/languages/*", "policies/*.py", "prompting/*.py", "prompting/texts/*"),
+    "store/masking.py",
+)
 """The sources that decide what is written into a memory."""
 
 

@@ -260,8 +260,9 @@ class Assistant:
             return report
         asked_in = {request.turn.id for request in requests}
         deleted = {one.line_id for one in report.operations if one.kind == "delete" and asked_in & {*one.sources}}
-        lines = lines_meant(requests, self.store.read().lines) | {one for one in deleted if one is not None}
-        said = turns_meant(requests, self.store.said_turns())
+        told = self.store.said_turns()
+        lines = lines_meant(requests, self.store.read().lines, told) | {one for one in deleted if one is not None}
+        said = turns_meant(requests, told)
         if not lines and not said:
             return report
         return replace(report, forgotten=self.forget(sorted(lines), turn_ids=sorted(said)))

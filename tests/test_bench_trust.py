@@ -83,7 +83,9 @@ def test_requests_to_forget_are_replayed(tmp_path: Path) -> None:
     ]
     (tmp_path / "personamem_evo").mkdir()
     (tmp_path / "personamem_evo/persona0.json").write_text(json.dumps({"messages": messages}), "utf-8")
-    assert forgetting_run.measure(tmp_path) == {
+    rows = list(forgetting_run.run(tmp_path, tmp_path / "rows.jsonl"))
+    assert list(forgetting_run.run(tmp_path, tmp_path / "rows.jsonl")) == []
+    assert forgetting_run.summary(rows) == {
         "requests": 1,
         "recognised": 1,
         "memories_still_saying_it": 0,

@@ -74,8 +74,10 @@ def test_every_phrase_compiles_alone_and_none_matches_nothing(language: str) -> 
 
 def test_every_key_is_used() -> None:
     code = Path(wording.__file__).read_text("utf-8")
+    quoted = set(re.findall(r"'\w+'|\"\w+\"", code))
+    named = {name for _, phrases in lists_in("en") for phrase in phrases for name in re.findall(r"<(\w+)>", phrase)}
     for key in wording.phrases_of("en"):
-        assert key.upper() in NAMES or f"'{key}'" in code, key
+        assert key.upper() in NAMES or {f"'{key}'", f'"{key}"'} & quoted or key in named, key
 
 
 def test_an_unknown_pattern_is_an_attribute_error() -> None:
@@ -221,13 +223,16 @@ FOUND = {
         *(
             "forget what I said",
             "delete all that",
-            "don't store this",
             "vergiss das",
             "bitte loschen",
             "losch das",
             "olvídalo",
         ),
         *("borra eso", "oublie ça", "efface tout"),
+    ],
+    "OFF_RECORD": [
+        *("don't store this", "dont note that", "keep none of it", "off the record", "once you answer, bin it"),
+        *("merk dir das nicht", "nicht in deine Notizen", "no lo apuntes", "fuera de tu memoria", "ne note pas ça"),
     ],
     "NOT_FORGETTING": [
         "don’t forget",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +12,19 @@ from edgemem.cli.options import Run, common
 
 from .shared import kept_prompts, model
 
+if TYPE_CHECKING:
+    from edgemem.opening import OpenedModel
+
+    from ..trust.planted_run import Model
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def _on(run: Run, opened: OpenedModel) -> Model:
+    """What is measured, with the policy of the settings or the model's own."""
+    from ..trust.planted_run import Model
+
+    return Model(opened.engine, opened.prompts, run.settings.policy or opened.policy, kept_prompts(run))
 
 
 @app.command("secrets")
@@ -39,12 +52,11 @@ def trust_planted(
 ) -> None:
     """Say our own planted instructions to a real model: how many are stored, how many obeyed. Stop it at any time."""
     from ..jsonl import read_objects
-    from ..trust.planted_run import Model, markdown, summary
+    from ..trust.planted_run import markdown, summary
     from ..trust.planted_run import run as run_planted
 
     with model(run) as opened:
-        policy = run.settings.policy or opened.policy
-        for row in run_planted(Model(opened.engine, opened.prompts, policy, kept_prompts(run)), rows):
+        for row in run_planted(_on(run, opened), rows):
             came = [name for name in ("stored", "obeyed", "stored_without", "obeyed_without") if row[name]]
             run.output.note(f"{row['way']} {row['sign']}: {', '.join(came) or 'nothing'}, {row['seconds']} s")
     found = read_objects(rows)
@@ -61,13 +73,11 @@ def trust_provenance(
 ) -> None:
     """Learn 60 turns of our own: asked, stated, only requested, special, about others. Stop it at any time."""
     from ..jsonl import read_objects
-    from ..trust.planted_run import Model
     from ..trust.provenance_run import markdown, summary
     from ..trust.provenance_run import run as run_turns
 
     with model(run) as opened:
-        policy = run.settings.policy or opened.policy
-        for row in run_turns(Model(opened.engine, opened.prompts, policy, kept_prompts(run)), rows):
+        for row in run_turns(_on(run, opened), rows):
             run.output.note(f"{row['kind']}: {'; '.join(row['lines']) or '-'}{' (waits)' if row['waiting'] else ''}")
     found = read_objects(rows)
     if run.output.json:
@@ -142,12 +152,62 @@ def trust_crashes(
 @app.command("forgetting")
 @common
 def trust_forgetting(
-    run: Run, data: Annotated[Path, typer.Option("--data", help="Folder of the public sets.")]
+    run: Run,
+    data: Annotated[Path, typer.Option("--data", help="Folder of the public sets.")],
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("forgetting.jsonl"),
+    with_model: Annotated[bool, typer.Option("--with-model", help="Learn with the model of your settings.")] = False,
 ) -> None:
-    """Replay public requests to forget, without a model: what is left of it, and what else was lost."""
-    from ..trust.forgetting_run import markdown, measure
+    """Replay public requests to forget: what is left of it, and what else was lost. Stop it at any time."""
+    from ..jsonl import read_objects
+    from ..trust.forgetting_run import markdown, summary
+    from ..trust.forgetting_run import run as run_requests
 
-    found = measure(data)
+    with model(run) if with_model else nullcontext() as opened:
+        using = _on(run, opened) if opened else None
+        for row in run_requests(data, rows, using):
+            lost = row["lines_lost_that_were_not_asked_for"]
+            run.output.detail(
+                f"request {row['request'] + 1}: {row['lines_before']} lines before, {lost} lost beside it"
+            )
+    found = summary(read_objects(rows))
     if run.output.json:
         run.output.data(found)
+    run.output.text(markdown(found), end="")
+
+
+@app.command("wishes")
+@common
+def trust_wishes(run: Run) -> None:
+    """Count which of our own wishes not to keep, or to forget a topic, are seen by their words."""
+    from ..trust.wishes_run import markdown, measure
+
+    found = measure()
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(markdown(found), end="")
+
+
+@app.command("worlds")
+@common
+def trust_worlds(
+    run: Run,
+    data: Annotated[Path, typer.Option("--data", help="Folder of the public sets.")],
+    rows: Annotated[Path, typer.Option("--rows", help="File that rows are appended to.")] = Path("worlds.jsonl"),
+    world: Annotated[list[str] | None, typer.Option("--world", help="forget or no_store (repeat).")] = None,
+    histories: Annotated[int, typer.Option("--histories", help="How many, of ten.", min=1)] = 4,
+) -> None:
+    """Learn histories in which the user asks to forget, or not to keep: what is left, and told. Stop it at any time."""
+    from ..jsonl import read_objects
+    from ..trust.worlds_run import markdown, summary
+    from ..trust.worlds_run import run as run_worlds
+
+    with model(run) as opened:
+        for row in run_worlds(_on(run, opened), data, rows, world or ("forget", "no_store"), histories):
+            run.output.note(
+                f"{row['world']} {row['history']}, {row['way']}: {row.get('messages_left', 0)} messages left, "
+                f"{row['told']} of {row['keys']} told, {row['used']} of {row['probes']} known"
+            )
+    found = read_objects(rows)
+    if run.output.json:
+        run.output.data(summary(found))
     run.output.text(markdown(found), end="")

@@ -67,7 +67,7 @@ class TerminalInput:
         as_kept: Callable[[str], str],
         seal: Seal,
     ) -> None:
-        """`as_kept` makes of a typed text what may be written to `history`, `seal` encrypts it."""
+        """`as_kept` makes of a typed text what may be written to `history` ("": nothing), `seal` encrypts it."""
         self._seal = seal
         self.keep = keep
         self._as_kept = as_kept
@@ -106,8 +106,8 @@ def _typed_history(path: Path, keep: Callable[[], bool], as_kept: Callable[[str]
             return reversed(read_entries(path, seal))
 
         def store_string(self, string: str) -> None:
-            if keep() and not string.lstrip().startswith(UNKEPT):
-                add_entry(path, as_kept(string), seal)
+            if keep() and not string.lstrip().startswith(UNKEPT) and (kept := as_kept(string)):
+                add_entry(path, kept, seal)
 
     return TypedHistory()
 

@@ -61,7 +61,7 @@ class Conversation:
         if self.whole or not sys.stdin.isatty():
             return PipedInput(self.whole)
         folder = places_for(self.run).data / "users" / self.assistant.user
-        as_kept = Masking(self.settings.mask_secrets).text
+        as_kept = Masking(self.settings.mask_secrets).typed
         return TerminalInput(
             folder / FILE_NAME, commands, not self.traceless, self.learner.touch, as_kept, self.assistant.store.seal
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgemem.cli.interrupt import stoppable
 from edgemem.cli.output import Output, printable
+from edgemem.memory.off_record import off_record
 from edgemem.values import Piece, Stats
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def show_answer(output: Output, chat: Chat, question: str) -> Answer:
     """Stream the answer to stdout. The first Ctrl-C stops it and keeps the part on the screen; the second one
     raises KeyboardInterrupt."""
     with stoppable() as stop, closing(_pieces(chat.reply(question, cancelled=stop.is_set))) as pieces:
-        return _show(output, pieces)
+        answer = _show(output, pieces)
+    if not (answer.stopped or chat.temporary) and off_record(question):
+        output.note("as you asked, this message and its answer are not written down and not learned")
+    return answer
 
 
 def stats_text(stats: Stats) -> str:

@@ -34,7 +34,7 @@ class Sentence:
     `imagines` hypothetical or role play, `forgets` asks to forget, `near_forget` stands beside such a request, `mine`
     has a word for the speaker, `kin` names somebody of the speaker's, `plain` is said as people say who they are
     (name, home, work, health, taste), `style` says how to be answered, `keep` asks to remember, `changes` has a word
-    that comes with a change.
+    that comes with a change. `whole` is the sentence with the task or question that `text` and the marks leave out.
     """
 
     turn: Turn
@@ -52,6 +52,7 @@ class Sentence:
     style: bool = False
     keep: bool = False
     changes: bool = False
+    whole: str = ""
 
     def prior(self) -> float | None:
         """Log-odds, from the wording alone, that this tells something lasting about the user; None: it cannot.
@@ -87,7 +88,7 @@ def _begins_a_game(text: str) -> bool:
 
 def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
     before, inside, material = "", False, False
-    forgets = _has(turn.text, wording.FORGET, wording.NOT_FORGETTING)
+    forgets = _forgets(turn.text)
     for text in split(without_code(turn.text), MAX_CHARS):
         marks = sum(text.count(mark) for mark in _QUOTES)
         quoted = inside or material or text[0] in _QUOTES or _mostly_quotation(text)
@@ -97,7 +98,8 @@ def _of_message(turn: Turn, playing: bool) -> Iterator[Sentence]:
             orders = to_work_on or _has(text, wording.NEED) or _has(text, wording.PLEASE)
             told = _before_the_question(text) or _behind_the_task(text)
             marked = _marked(turn, told or text, before, quoted=quoted, orders=orders and not told, imagines=playing)
-            yield replace(marked, near_forget=forgets and not marked.forgets)
+            marked = replace(marked, forgets=forgets and _forgets(marked.text))  # a long list: only where one is near
+            yield replace(marked, near_forget=forgets and not marked.forgets, whole=text)
             if marked.forgets and (rest := _after_forgetting(text)):
                 yield _marked(turn, rest, "", quoted=quoted, orders=False, imagines=playing)
         material = material or (to_work_on and text.endswith(":"))
@@ -146,6 +148,10 @@ def _after_forgetting(text: str) -> str:
     return rest.strip() if len(rest.split()) > MIN_WORDS and wording.MINE.search(rest) else ""
 
 
+def _forgets(text: str) -> bool:
+    return _has(text, wording.FORGET, but=wording.NOT_FORGETTING)
+
+
 def _has(text: str, pattern: re.Pattern[str], but: re.Pattern[str] | None = None) -> bool:
     """Whether the pattern is in the text, where the phrases of `but` do not count."""
     return pattern.search(but.sub(" ", text) if but else text) is not None
@@ -160,7 +166,6 @@ def _marked(turn: Turn, text: str, before: str, *, quoted: bool, orders: bool, i
         asks=text.endswith("?") or "¿" in text or _has(text, wording.QUESTION),
         orders=orders,
         imagines=imagines or _has(text, wording.IMAGINED),
-        forgets=_has(text, wording.FORGET, but=wording.NOT_FORGETTING),
         mine=_has(text, wording.MINE, but=wording.FOR_ME),
         kin=_has(text, wording.KIN),
         plain=_has(text, wording.PLAIN, but=wording.NOT_PLAIN),

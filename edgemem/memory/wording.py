@@ -32,6 +32,13 @@ STYLE: re.Pattern[str]
 KEEP: re.Pattern[str]
 FORGET: re.Pattern[str]
 NOT_FORGETTING: re.Pattern[str]
+ALL_OF_IT: re.Pattern[str]
+POLITE: re.Pattern[str]
+OFF_RECORD: re.Pattern[str]
+NOT_OFF_RECORD: re.Pattern[str]
+AFTERWARDS: re.Pattern[str]
+ERASING: re.Pattern[str]
+TOLD: re.Pattern[str]
 CHANGE: re.Pattern[str]
 NEGATION: re.Pattern[str]
 PRONOUN: re.Pattern[str]
@@ -41,11 +48,14 @@ ABBREVIATION: re.Pattern[str]
 CAPITAL_NOUNS: re.Pattern[str]
 TOPICS: dict[str, re.Pattern[str]]
 FUNCTION_WORDS: frozenset[str]
+TALK_WORDS: frozenset[str]
 
 _ACCENTS_TELL = frozenset({"mine", "question", "pronoun", "lead_in", "after_lead_in", "negation", "topics"})
 """Keys in which an accent tells words apart (`él` he, `el` the). Elsewhere it may be left out, as on a phone."""
-_NOTATION = str.maketrans({"'": "['’]", ".": r"\.", "*": r"\w*", "_": r"\w+", "#": r"\d", "…": ".{0,40}"})
+_NOTATION = str.maketrans({"'": "['’]", ".": r"\.", "*": r"\w*", "_": r"\w+", "#": r"\d", "…": r"\b.{0,40}\b"})
 """How phrases are written, in regular expressions: see en.toml."""
+_LIST = re.compile(r"<(\w+)>")
+"""Any phrase of another list of the same language."""
 _WITHOUT_ACCENTS = str.maketrans(
     {"ä": "(?:ä|ae?)", "ö": "(?:ö|oe?)", "ü": "(?:ü|ue?)", "ß": "(?:ß|ss)", "œ": "(?:œ|oe)"}
     | {accented: f"[{accented}{plain}]" for accented, plain in zip("áàâéèêëíîïóôúùûç", "aaaeeeeiiioouuuc", strict=True)}
@@ -71,9 +81,14 @@ def _phrases(key: str, language: str = "", topic: str = "") -> str:
     found: list[str] = []
     for one in [language] if language else LANGUAGES:
         listed = phrases_of(one)[key]
-        found += listed[topic] if topic else listed
+        found += [_written_out(phrase, one) for phrase in (listed[topic] if topic else listed)]
     joined = "|".join(dict.fromkeys(found)).translate(_NOTATION)
     return joined if key in _ACCENTS_TELL else joined.translate(_WITHOUT_ACCENTS)
+
+
+def _written_out(phrase: str, language: str) -> str:
+    """A phrase with the lists that it names put in: so a family of verbs stands in one place."""
+    return _LIST.sub(lambda name: f"(?:{'|'.join(phrases_of(language)[name[1]])})", phrase)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -117,6 +132,10 @@ def _lead_in() -> re.Pattern[str]:
     return _compiled(rf"^(?:{'|'.join(one_each)})")
 
 
+def _words(key: str) -> frozenset[str]:
+    return frozenset(word for one in LANGUAGES for word in phrases_of(one)[key])
+
+
 _MAKERS: dict[str, Any] = {
     "KIN": _kin,
     "ORDER": lambda: _first("order"),
@@ -129,5 +148,6 @@ _MAKERS: dict[str, Any] = {
     "TITLE": lambda: _compiled(rf"(?<!\w)(?:{_phrases('title')})\.$"),
     "ABBREVIATION": lambda: _compiled(rf"(?<!\w)(?:{_phrases('abbreviation')}|[^\W\d_]|\d{{1,2}})\.$"),
     "TOPICS": lambda: {topic: _any(_phrases("topics", topic=topic)) for topic in phrases_of("en")["topics"]},
-    "FUNCTION_WORDS": lambda: frozenset(word for one in LANGUAGES for word in phrases_of(one)["function_words"]),
+    "FUNCTION_WORDS": lambda: _words("function_words"),
+    "TALK_WORDS": lambda: _words("talk"),
 }

@@ -60,15 +60,21 @@ class Erasure:
                 document = with_replaced(document, fact.position, FORGOTTEN)
         return self.without_words(render(document))
 
-    def revision(self, row: Row) -> dict[str, Any]:
-        """A row of the journal's revisions without the lines and words."""
+    def revision(self, row: Row, turns: Collection[int] = ()) -> dict[str, Any]:
+        """A row of the journal's revisions without the lines and words, and without what was refused of `turns`."""
         new = dict(row)
         new["operations"] = to_json([self._operation(one) for one in json.loads(row["operations"])])
-        rejected = [{**one, "operation": self._operation(one["operation"])} for one in json.loads(row["rejected"])]
-        new["rejected"] = to_json([{**one, "detail": self.without_words(one["detail"])} for one in rejected])
+        new["rejected"] = to_json([self._rejected(one, turns) for one in json.loads(row["rejected"])])
         new["note"] = FORGOTTEN if self.mentions(row["note"]) else row["note"]
         new["result_text"] = None if row["result_text"] is None else self.memory_text(row["result_text"])
         return new
+
+    def _rejected(self, refused: dict[str, Any], turns: Collection[int]) -> dict[str, Any]:
+        operation = self._operation(refused["operation"])
+        if not {*operation["sources"]} & {*turns}:
+            return {**refused, "operation": operation, "detail": self.without_words(refused["detail"])}
+        gone = {key: FORGOTTEN for key in ("text", "old_text") if operation[key]}
+        return {**refused, "operation": {**operation, **gone}, "detail": ""}
 
     def _operation(self, operation: dict[str, Any]) -> dict[str, Any]:
         ours = operation["line_id"] in self.line_ids

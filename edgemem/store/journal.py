@@ -552,7 +552,7 @@ class Journal:
             self._db.execute("UPDATE lines SET text = ? WHERE id = ?", (FORGOTTEN, line_id))
         changed = 0
         for row in self._all("SELECT * FROM revisions WHERE state = 'done'"):
-            new = erasure.revision(row)
+            new = erasure.revision(row, turns)
             if new != row:
                 changed += 1
                 values = [new[column] for column in _ERASED_COLUMNS]

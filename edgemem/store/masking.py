@@ -1,29 +1,41 @@
-"""What private data looks like once it is on disk: a mark of its kind (setting `mask_secrets`)."""
+"""What is written to disk of a text: no message that is off the record, of private data only a mark of its kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgemem.memory.off_record import off_record
 from edgemem.memory.private_data import asks_to_keep, find_private, masked
-from edgemem.values import Operation, Rejected
+from edgemem.memory.splitting import split
+from edgemem.memory.words import whole_names_in
+from edgemem.store.records import FORGOTTEN
+from edgemem.values import Operation, Rejected, Role
 
 
 class Masking:
-    """Masks texts before they are kept. Remembers, in RAM only, what was masked in each chat: answers repeat it."""
+    """What is kept of a text. Nothing of a message that the user wants off the record, nor of the answers that repeat
+    it; of private data the kind (setting `mask_secrets`). Remembers both in RAM only, chat by chat."""
 
     def __init__(self, on: bool) -> None:
         self.on = on
         self._said: dict[int, set[str]] = {}
+        self._off_record: dict[int, _OffRecord] = {}
 
-    def turn(self, chat_id: int, text: str) -> str:
+    def turn(self, chat_id: int, role: Role, text: str) -> str:
         """A message or an answer of a chat, as it is kept."""
+        if self._off_record.setdefault(chat_id, _OffRecord()).covers(role, text):
+            return FORGOTTEN
         if not self.on:
             return text
         said = self._said.setdefault(chat_id, set())
         keeps = asks_to_keep(text)
         said |= {text[one.start : one.end] for one in find_private(text) if not (keeps and one.on_request)}
         return masked(text, said)
+
+    def typed(self, text: str) -> str:
+        """What was typed into a chat, for the arrow keys; "" for what is off the record."""
+        return "" if off_record(text) else self.text(text)
 
     def text(self, text: str) -> str:
         """Any other text."""
@@ -35,3 +47,20 @@ class Masking:
 
     def _operation(self, operation: Operation) -> Operation:
         return replace(operation, text=self.text(operation.text), old_text=self.text(operation.old_text))
+
+
+class _OffRecord:
+    """What one chat was told off the record: the last message, or names and numbers of an earlier one."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._now = False
+
+    def covers(self, role: Role, text: str) -> bool:
+        """Whether nothing is kept of this turn: such a message, its answer, a later answer with one of its names."""
+        if role == "user":
+            self._now = off_record(text)
+            named = {name for sentence in split(text) for name in whole_names_in(sentence)}
+            self._names = self._names | named if self._now else self._names - named
+            return self._now
+        return self._now or bool(self._names & whole_names_in(text))

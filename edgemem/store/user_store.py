@@ -397,7 +397,8 @@ class UserStore:
     ) -> tuple[Turn, Turn]:
         """Keep a question and its answer, durably, both or neither. Raises InvalidInput for an unknown chat."""
         journal = self._folder.journal()
-        user_text, reply_text = self._masking.turn(chat_id, user_text), self._masking.turn(chat_id, reply_text)
+        user_text = self._masking.turn(chat_id, "user", user_text)
+        reply_text = self._masking.turn(chat_id, "assistant", reply_text)
         with journal.change():
             question = journal.add_turn(chat_id, "user", user_text, user_time)
             return question, journal.add_turn(chat_id, "assistant", reply_text, reply_time, stats)
@@ -405,7 +406,7 @@ class UserStore:
     def add_turn(self, chat_id: int, role: Role, text: str, time: datetime) -> Turn:
         """Keep one turn, durably. Raises InvalidInput for an unknown chat."""
         with self._folder.journal().change():
-            return self._folder.journal().add_turn(chat_id, role, self._masking.turn(chat_id, text), time)
+            return self._folder.journal().add_turn(chat_id, role, self._masking.turn(chat_id, role, text), time)
 
     def chats(self) -> list[ChatInfo]:
         """Every chat, oldest first."""
@@ -540,7 +541,9 @@ class UserStore:
                     return {there.id: one.id for there, one in zip(turns, here, strict=True)}
                 chat_id = journal.add_chat("import", turns[0].time)
                 made = {
-                    turn.id: journal.add_turn(chat_id, turn.role, self._masking.turn(chat_id, turn.text), turn.time).id
+                    turn.id: journal.add_turn(
+                        chat_id, turn.role, self._masking.turn(chat_id, turn.role, turn.text), turn.time
+                    ).id
                     for turn in turns
                 }
                 journal.end_chat(chat_id, turns[-1].time)
@@ -584,7 +587,7 @@ class UserStore:
                 return False
             chat_id = journal.add_chat(kind, turns[0][2])
             for role, text, time in turns:
-                journal.add_turn(chat_id, role, self._masking.turn(chat_id, text), time)
+                journal.add_turn(chat_id, role, self._masking.turn(chat_id, role, text), time)
             journal.end_chat(chat_id, turns[-1][2])
             journal.note_import(source, chat_id, self._folder.now())
         return True
