@@ -95,7 +95,7 @@ def markdown(rows: Sequence[Row]) -> str:
 def _heedless() -> Iterator[None]:
     """The same program to which wishes are ordinary text."""
     with (
-        patch("edgemem.store.masking.off_record", lambda text: False),
+        patch("edgemem.memory.off_record.off_record", lambda text: False),
         patch("edgemem.assistant.forget_requests", lambda turns: []),
     ):
         yield

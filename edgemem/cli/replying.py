@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from edgemem.cli.interrupt import stoppable
 from edgemem.cli.output import Output, printable
-from edgemem.memory.off_record import off_record
 from edgemem.values import Piece, Stats
 
 if TYPE_CHECKING:
@@ -33,9 +32,15 @@ def show_answer(output: Output, chat: Chat, question: str) -> Answer:
     raises KeyboardInterrupt."""
     with stoppable() as stop, closing(_pieces(chat.reply(question, cancelled=stop.is_set))) as pieces:
         answer = _show(output, pieces)
-    if not (answer.stopped or chat.temporary) and off_record(question):
+    if not (answer.stopped or chat.temporary) and _off_record(question):
         output.note("as you asked, this message and its answer are not written down and not learned")
     return answer
+
+
+def _off_record(text: str) -> bool:
+    from edgemem.memory.off_record import off_record  # 7 ms that `--help` need not wait for
+
+    return off_record(text)
 
 
 def stats_text(stats: Stats) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgemem.memory.off_record import off_record
 from edgemem.memory.private_data import asks_to_keep, find_private, masked
 from edgemem.memory.splitting import split
 from edgemem.memory.words import whole_names_in
@@ -35,7 +34,7 @@ class Masking:
 
     def typed(self, text: str) -> str:
         """What was typed into a chat, for the arrow keys; "" for what is off the record."""
-        return "" if off_record(text) else self.text(text)
+        return "" if _wishes_nothing_kept(text) else self.text(text)
 
     def text(self, text: str) -> str:
         """Any other text."""
@@ -49,6 +48,12 @@ class Masking:
         return replace(operation, text=self.text(operation.text), old_text=self.text(operation.old_text))
 
 
+def _wishes_nothing_kept(text: str) -> bool:
+    from edgemem.memory.off_record import off_record  # 7 ms that a look at the memory need not wait for
+
+    return off_record(text)
+
+
 class _OffRecord:
     """What one chat was told off the record: the last message, or names and numbers of an earlier one."""
 
@@ -59,7 +64,7 @@ class _OffRecord:
     def covers(self, role: Role, text: str) -> bool:
         """Whether nothing is kept of this turn: such a message, its answer, a later answer with one of its names."""
         if role == "user":
-            self._now = off_record(text)
+            self._now = _wishes_nothing_kept(text)
             named = {name for sentence in split(text) for name in whole_names_in(sentence)}
             self._names = self._names | named if self._now else self._names - named
             return self._now
