@@ -66,9 +66,7 @@ def test_it_starts_within_the_limit(folder: Path, words: list[str], shown: str) 
     first = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # writes the .pyc files
     assert shown in first.stdout
     times: list[float] = []
-    for run in range(
-        MOST_RUNS
-    ):  # the least counts: a busy host only adds, for seconds or minutes (0.36 s seen for 0.2)
+    for run in range(MOST_RUNS):  # the least counts: a busy host only adds (0.36 s seen for 0.2)
         times.append(processor_seconds(command, folder))
         if times[-1] < LIMIT_S:
             break

@@ -27,6 +27,12 @@ def _on(run: Run, opened: OpenedModel) -> Model:
     return Model(opened.engine, opened.prompts, run.settings.policy or opened.policy, kept_prompts(run))
 
 
+def _show(run: Run, found: object, text: str) -> None:
+    if run.output.json:
+        run.output.data(found)
+    run.output.text(text, end="")
+
+
 @app.command("secrets")
 @common
 def trust_secrets(
@@ -37,9 +43,7 @@ def trust_secrets(
     from ..trust.secrets_run import markdown, measure
 
     found = measure(data)
-    if run.output.json:
-        run.output.data(found)
-    run.output.text(markdown(found), end="")
+    _show(run, found, markdown(found))
     for kind, language, frozen in found["missed"]:
         run.output.note(f"missed: {kind}, {language}, {'frozen' if frozen else 'tuning'} half")
 
@@ -60,9 +64,7 @@ def trust_planted(
             came = [name for name in ("stored", "obeyed", "stored_without", "obeyed_without") if row[name]]
             run.output.note(f"{row['way']} {row['sign']}: {', '.join(came) or 'nothing'}, {row['seconds']} s")
     found = read_objects(rows)
-    if run.output.json:
-        run.output.data(summary(found))
-    run.output.text(markdown(found), end="")
+    _show(run, summary(found), markdown(found))
 
 
 @app.command("provenance")
@@ -80,9 +82,7 @@ def trust_provenance(
         for row in run_turns(_on(run, opened), rows):
             run.output.note(f"{row['kind']}: {'; '.join(row['lines']) or '-'}{' (waits)' if row['waiting'] else ''}")
     found = read_objects(rows)
-    if run.output.json:
-        run.output.data(summary(found))
-    run.output.text(markdown(found), end="")
+    _show(run, summary(found), markdown(found))
 
 
 @app.command("encryption")
@@ -96,9 +96,7 @@ def trust_encryption(
 
     with run.output.progress("steps") as report:
         found = measure(updates, report)
-    if run.output.json:
-        run.output.data(found)
-    run.output.text("".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in found.items()), end="")
+    _show(run, found, "".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in found.items()))
 
 
 @app.command("fuzz")
@@ -121,9 +119,7 @@ def trust_fuzz(
         run.output.note(f"{row['target']}: {row['executions']} executions{', ' + row['fault'] if row['fault'] else ''}")
         if row["input"]:
             run.output.warn(f"the input is in {row['input']}")
-    if run.output.json:
-        run.output.data(rows)
-    run.output.text(markdown(rows), end="")
+    _show(run, rows, markdown(rows))
     if any(row["fault"] for row in rows):
         raise typer.Exit(1)
 
@@ -139,9 +135,7 @@ def trust_crashes(
 
     with run.output.progress("steps") as report:
         rows = measure(act or (), report)
-    if run.output.json:
-        run.output.data(rows)
-    run.output.text(markdown(rows), end="")
+    _show(run, rows, markdown(rows))
     for row in rows:
         for fault in row["faults"]:
             run.output.warn(f"{row['act']}: {fault}")
@@ -170,9 +164,7 @@ def trust_forgetting(
                 f"request {row['request'] + 1}: {row['lines_before']} lines before, {lost} lost beside it"
             )
     found = summary(read_objects(rows))
-    if run.output.json:
-        run.output.data(found)
-    run.output.text(markdown(found), end="")
+    _show(run, found, markdown(found))
 
 
 @app.command("wishes")
@@ -182,9 +174,7 @@ def trust_wishes(run: Run) -> None:
     from ..trust.wishes_run import markdown, measure
 
     found = measure()
-    if run.output.json:
-        run.output.data(found)
-    run.output.text(markdown(found), end="")
+    _show(run, found, markdown(found))
 
 
 @app.command("worlds")
@@ -198,16 +188,14 @@ def trust_worlds(
 ) -> None:
     """Learn histories in which the user asks to forget, or not to keep: what is left, and told. Stop it at any time."""
     from ..jsonl import read_objects
-    from ..trust.worlds_run import markdown, summary
+    from ..trust.worlds_run import WORLDS, markdown, summary
     from ..trust.worlds_run import run as run_worlds
 
     with model(run) as opened:
-        for row in run_worlds(_on(run, opened), data, rows, world or ("forget", "no_store"), histories):
+        for row in run_worlds(_on(run, opened), data, rows, world or WORLDS, histories):
             run.output.note(
                 f"{row['world']} {row['history']}, {row['way']}: {row.get('messages_left', 0)} messages left, "
                 f"{row['told']} of {row['keys']} told, {row['used']} of {row['probes']} known"
             )
     found = read_objects(rows)
-    if run.output.json:
-        run.output.data(summary(found))
-    run.output.text(markdown(found), end="")
+    _show(run, summary(found), markdown(found))

@@ -11,8 +11,7 @@ from math import log
 
 from edgemem.memory import wording
 from edgemem.memory.sentences import Sentence, sentences_of
-from edgemem.memory.splitting import split
-from edgemem.memory.words import STEM_CHARS, all_stems, content_words, names_in, whole_names_in
+from edgemem.memory.words import STEM_CHARS, all_stems, content_words, names_in, told_names_in, whole_names_in
 from edgemem.values import Line, Turn
 
 _END = re.compile(r"[.!?;\n]+")
@@ -145,7 +144,7 @@ def turns_meant(requests: Iterable[ForgetRequest], turns: Iterable[Turn]) -> set
 
 
 def _names(turns: Iterable[Turn]) -> set[str]:
-    return {name for turn in turns for sentence in split(turn.text) for name in whole_names_in(sentence)}
+    return {name for turn in turns for name in told_names_in(turn.text)}
 
 
 def _said(request: ForgetRequest, turn: Turn, rarity: Rarity) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from edgemem.memory import wording
+from edgemem.memory.splitting import split
 
 STEM_CHARS = 5
 """Words are cut to so many letters, so that `allergy` and `allergic` meet."""
@@ -54,6 +55,11 @@ def whole_names_in(text: str) -> set[str]:
         if any(map(str.isdigit, word))
         or (at > 0 and word[0].isupper() and word.casefold() not in wording.FUNCTION_WORDS)
     }
+
+
+def told_names_in(text: str) -> set[str]:
+    """`whole_names_in` of each sentence of a message, so that no word counts because it begins one."""
+    return {name for sentence in split(text) for name in whole_names_in(sentence)}
 
 
 def language_of(text: str) -> str:

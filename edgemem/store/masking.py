@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgemem.memory.private_data import asks_to_keep, find_private, masked
-from edgemem.memory.splitting import split
-from edgemem.memory.words import whole_names_in
+from edgemem.memory.words import told_names_in, whole_names_in
 from edgemem.store.records import FORGOTTEN
 from edgemem.values import Operation, Rejected, Role
 
@@ -65,7 +64,7 @@ class _OffRecord:
         """Whether nothing is kept of this turn: such a message, its answer, a later answer with one of its names."""
         if role == "user":
             self._now = _wishes_nothing_kept(text)
-            named = {name for sentence in split(text) for name in whole_names_in(sentence)}
+            named = told_names_in(text)
             self._names = self._names | named if self._now else self._names - named
             return self._now
         return self._now or bool(self._names & whole_names_in(text))
