@@ -6,13 +6,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 LIMIT_S = 0.3
-RUNS, MOST_RUNS = 5, 25
+RUNS = 5
 HEAVY = {
     "huggingface_hub",
     "jinja2",
@@ -65,13 +64,8 @@ def test_it_starts_within_the_limit(folder: Path, words: list[str], shown: str) 
     command = [sys.executable, "-m", "edgemem", *words]
     first = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # writes the .pyc files
     assert shown in first.stdout
-    times: list[float] = []
-    for run in range(MOST_RUNS):  # the least counts: a busy host only adds (0.36 s seen for 0.2)
-        times.append(processor_seconds(command, folder))
-        if times[-1] < LIMIT_S:
-            break
-        time.sleep(run // RUNS)  # then it takes turns with what keeps the host busy
-    assert min(times) < LIMIT_S, sorted(times)
+    times = sorted(processor_seconds(command, folder) for _ in range(RUNS))
+    assert times[0] < LIMIT_S, times  # the least: a busy host only adds (0.25 to 0.32 s seen where 0.2 is usual)
 
 
 @pytest.mark.parametrize(("words", "shown"), COMMANDS)

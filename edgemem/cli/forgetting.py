@@ -12,7 +12,6 @@ from edgemem.cli.ask_first import confirm
 from edgemem.cli.options import Run
 from edgemem.cli.output import Output, plural, printable
 from edgemem.errors import InvalidInput
-from edgemem.store.records import FORGOTTEN
 from edgemem.values import Line, Turn
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def plan_forgetting(store: UserStore, target: Sequence[str]) -> Plan:
 
 def plan_for(store: UserStore, target: Sequence[str], chat: int | None, since: str, before: str) -> Plan:
     """The plan for the options of `memory forget`. Raises InvalidInput where they name nothing, or two things."""
+    from edgemem.store.records import FORGOTTEN
+
     by_turns = chat is not None or bool(since or before)
     if by_turns == bool(target):
         raise InvalidInput("name one thing to forget", "line ids or words, or --chat, or --since and --before")

@@ -17,7 +17,6 @@ from edgemem.cli.output import plural
 from edgemem.cli.passphrase import export_passphrase
 from edgemem.errors import InvalidInput
 from edgemem.memory.document import parse
-from edgemem.store.importing import read_import
 from edgemem.values import Operation
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def import_file(
 ) -> None:
     """Take in a memory, a list of lines, or conversations of another assistant (to be learned by `memory update`)."""
     from edgemem.store.conversations import looks_like_conversations
+    from edgemem.store.importing import read_import
 
     if file != "-" and Path(file).expanduser().is_file() and looks_like_conversations(Path(file).expanduser()):
         _conversations(run, Path(file).expanduser(), dry_run)
